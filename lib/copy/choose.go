@@ -14,9 +14,9 @@ func (p *Plan) choose(ctx context.Context, root *image.Tree) (*image.Tree, error
 	switch {
 	case !root.Manifest.IsIndex():
 		return root, p.checkPlatform(ctx, root)
-	case p.dst.Wants().Single:
+	case p.single():
 		return p.one(ctx, root)
-	case len(p.o.Platforms) == 0:
+	case len(p.o.Platforms) == 0 && !p.o.Sparse:
 		return root, root.Grow(ctx, p.src, nil)
 	}
 	return p.some(ctx, root)
@@ -29,14 +29,17 @@ func (p *Plan) one(ctx context.Context, root *image.Tree) (*image.Tree, error) {
 		return nil, fmt.Errorf("%w: the destination holds one image, and %d platforms are asked for", image.ErrUnsupported, len(p.o.Platforms))
 	}
 	want := oci.Host()
-	if len(p.o.Platforms) == 1 {
+	switch {
+	case p.o.Instance != nil:
+		want = *p.o.Instance
+	case len(p.o.Platforms) == 1:
 		want = p.o.Platforms[0]
 	}
 	t, err := Instance(ctx, p.src, root, want)
 	if err != nil {
 		return nil, err
 	}
-	p.note("the destination holds one image: taking the one for %s, %s, out of %s", oci.FormatPlatform(want), t.Desc.Digest, platforms(root))
+	p.note("one image is copied, the one for %s, %s, out of %s", oci.FormatPlatform(want), t.Desc.Digest, platforms(root))
 	t.Desc = oci.Descriptor{MediaType: t.Desc.MediaType, Digest: t.Desc.Digest, Size: t.Desc.Size}
 	return t, nil
 }

@@ -25,9 +25,14 @@ type Options struct {
 	Gate Gate
 
 	// Platforms takes only these out of an index, which is then rewritten
-	// to name no others, or kept as it is if Sparse is set.
+	// to name no others, or kept as it is if Sparse is set. Sparse without
+	// Platforms takes the index alone.
 	Platforms []oci.Platform
 	Sparse    bool
+
+	// Instance, if set, copies the image for that platform in place of an
+	// index.
+	Instance *oci.Platform
 
 	Pin     digest.Digest // the digest that the source's manifest must have; "": any
 	Target  digest.Digest // the digest that what is written must have; "": any

@@ -103,8 +103,14 @@ func (p *Plan) admit(ctx context.Context, root *image.Tree, have digest.Digest) 
 
 // whole reports whether all of root is to be copied.
 func (p *Plan) whole(root *image.Tree) bool {
-	return len(p.o.Platforms) == 0 && !(p.dst.Wants().Single && root.Manifest.IsIndex())
+	if !root.Manifest.IsIndex() {
+		return len(p.o.Platforms) == 0
+	}
+	return len(p.o.Platforms) == 0 && !p.o.Sparse && !p.single()
 }
+
+// single reports whether one image is to be taken out of an index.
+func (p *Plan) single() bool { return p.o.Instance != nil || p.dst.Wants().Single }
 
 func (p *Plan) checkTarget() error {
 	if t := p.o.Target; t != "" && t != p.Tree.Desc.Digest {

@@ -3,6 +3,7 @@ package oci
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -64,8 +65,8 @@ func (r Raw) Rewrite(moved map[digest.Digest]Descriptor) (Raw, error) {
 	return Raw{r.MediaType, e.apply(r.Bytes)}, nil
 }
 
-// An edit is a row of cuts, in order of place: bytes to leave out, and what
-// to put there.
+// An edit is a row of cuts that do not meet: bytes to leave out, and what to
+// put there.
 type edit struct{ cuts []cut }
 
 type cut struct {
@@ -124,6 +125,7 @@ func (e *edit) move(text []byte, d node, moved map[digest.Digest]Descriptor) err
 
 func (e *edit) apply(text []byte) []byte {
 	out := make([]byte, 0, len(text))
+	slices.SortFunc(e.cuts, func(a, b cut) int { return a.start - b.start })
 	pos := 0
 	for _, c := range e.cuts {
 		out = append(out, text[pos:c.start]...)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/imgtools/imgtools/lib/reference"
 )
 
 // A Manifest is what a manifest or index points at. Which fields are set
@@ -196,18 +198,13 @@ func CheckDescriptor(d Descriptor) error {
 	return nil
 }
 
-// CheckDigest lets through sha256, sha384 and sha512 digests in lower-case
-// hexadecimal, and nothing else. Every digest that a stranger gave passes
-// here before it becomes part of a path or a URL.
+// CheckDigest is reference.CheckDigest, for digests in documents: its error
+// wraps ErrInvalid too.
 func CheckDigest(d digest.Digest) error {
-	if err := d.Validate(); err != nil {
-		return fmt.Errorf("%w: digest %.100q: %v", ErrInvalid, string(d), err)
+	if err := reference.CheckDigest(d); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	switch d.Algorithm() {
-	case digest.SHA256, digest.SHA384, digest.SHA512:
-		return nil
-	}
-	return fmt.Errorf("%w: digest %.100q: algorithm not allowed", ErrInvalid, string(d))
+	return nil
 }
 
 // Keys whose meaning matters: in another case they would be read by some

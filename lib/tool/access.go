@@ -1,0 +1,121 @@
+package tool
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/imgtools/imgtools/lib/auth"
+	"github.com/imgtools/imgtools/lib/cli"
+	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/transport"
+	"github.com/imgtools/imgtools/lib/transport/registry"
+)
+
+// An AccessConfig is what the flags of one side say.
+type AccessConfig struct {
+	Prefix      string // of the flags: "src-", "dest-" or ""
+	Side        string // in errors and events: image.SideSource, image.SideDestination or ""
+	Explicit    auth.Explicit
+	Token       string
+	CertDir     string
+	TLSVerify   cli.Tri
+	AuthFile    string
+	SharedBlobs string
+}
+
+// optional is a text flag that remembers whether it was given.
+type optional struct{ p **string }
+
+func (o optional) Set(s string) error { *o.p = &s; return nil }
+func (o optional) String() string     { return "" }
+
+// Flags are the rows for one side's access.
+func (a *AccessConfig) Flags() []cli.Flag {
+	p, e := a.Prefix, &a.Explicit
+	of := map[string]string{"src-": "the source", "dest-": "the destination", "": "the registry"}[p]
+	rows := []cli.Flag{
+		{Name: p + "creds", Arg: "USER[:PASSWORD]", Help: "Credentials for " + of + ".", Value: optional{&e.Creds}},
+		{Name: p + "username", Arg: "USER", Help: "User name for " + of + ".", Value: optional{&e.Username}},
+		{Name: p + "password", Arg: "PASSWORD", Help: "Password for " + of + ".", Value: optional{&e.Password}},
+		{Name: p + "no-creds", Help: "Reach " + of + " without credentials.", Value: cli.Bool(&e.NoCreds)},
+		{Name: p + "registry-token", Arg: "TOKEN", Help: "Bearer token for " + of + ".", Value: cli.String(&a.Token)},
+		{Name: p + "cert-dir", Arg: "DIR", Help: "Certificates and keys (*.crt, *.cert, *.key) for " + of + ".", Value: cli.String(&a.CertDir)},
+		{Name: p + "tls-verify", Help: "Require HTTPS and check certificates of " + of + "; =false allows plain HTTP.", Value: cli.OptionalBool(&a.TLSVerify)},
+		{Name: p + "shared-blob-dir", Arg: "DIR", Help: "Directory of blobs that OCI layouts share.", Value: cli.String(&a.SharedBlobs)},
+	}
+	if p != "" {
+		rows = append(rows, cli.Flag{Name: p + "authfile", Arg: "FILE", Help: "Credentials file for " + of + ".", Value: cli.String(&a.AuthFile)})
+	}
+	return rows
+}
+
+// A CommonConfig is what the flags that concern both sides say.
+type CommonConfig struct {
+	AuthFile   string
+	RetryTimes int
+	RetryDelay time.Duration
+	Timeout    time.Duration
+	Foreign    bool
+	Debug      bool
+}
+
+// NewCommonConfig returns the defaults.
+func NewCommonConfig() CommonConfig { return CommonConfig{RetryTimes: registry.DefaultRetries} }
+
+// Flags are the rows for both sides.
+func (c *CommonConfig) Flags() []cli.Flag {
+	return []cli.Flag{
+		{Name: "authfile", Arg: "FILE", Help: "Credentials file, in place of $REGISTRY_AUTH_FILE and the files of containers and docker.", Value: cli.String(&c.AuthFile)},
+		{Name: "retry-times", Arg: "N", Help: "Try a request that meets a passing fault N times more." + fmt.Sprintf(" Without the option %d times.", registry.DefaultRetries), Value: cli.Int(&c.RetryTimes)},
+		{Name: "retry-delay", Arg: "DURATION", Help: "Wait so long before the first retry, and twice as long before each next.", Value: cli.Duration(&c.RetryDelay)},
+		{Name: "timeout", Arg: "DURATION", Help: "Give up after DURATION.", Value: cli.Duration(&c.Timeout)},
+		{Name: "debug", Help: "Tell each request on standard error.", Value: cli.Bool(&c.Debug)},
+	}
+}
+
+// Context ends with ctx, or when the timeout has passed.
+func (c *CommonConfig) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.Timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, c.Timeout)
+}
+
+// Access makes what a transport needs out of the flags. The error is a usage
+// error.
+func (a *AccessConfig) Access(std *cli.IO, c *CommonConfig, n image.Notify) (*transport.Access, error) {
+	cred, given, err := a.Explicit.Credential()
+	if err != nil {
+		return nil, cli.Usagef("%v", err)
+	}
+	file := a.AuthFile
+	if file == "" {
+		file = c.AuthFile
+	}
+	finder := &auth.Finder{File: file, Stderr: std.Err, Warn: func(s string) { std.Warnf("%s", s) }}
+	out := &transport.Access{SharedBlobs: a.SharedBlobs, Stdin: std.In, Stdout: std.Out}
+	out.Registry = registry.Options{
+		Side: a.Side, TLSVerify: verify(a.TLSVerify), CertDir: a.CertDir, Token: a.Token,
+		UserAgent: "imgtools/" + cli.Version, Notify: n, ForeignURLs: c.Foreign,
+		Retry: registry.Retry{Times: c.RetryTimes, Delay: c.RetryDelay},
+		Credential: func(ctx context.Context, repository string) (registry.Credential, error) {
+			if given {
+				return registry.Credential(cred), nil
+			}
+			found, err := finder.Find(ctx, repository)
+			return registry.Credential(found), err
+		},
+	}
+	return out, nil
+}
+
+func verify(t cli.Tri) registry.TLSVerify {
+	switch {
+	case !t.Given:
+		return registry.Unset
+	case t.Value:
+		return registry.Always
+	}
+	return registry.Never
+}

@@ -1,0 +1,94 @@
+package skopeo
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imgtools/imgtools/lib/auth"
+	"github.com/imgtools/imgtools/lib/cli"
+	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/tool"
+	"github.com/imgtools/imgtools/lib/transport"
+)
+
+// access are the options of one side.
+type access struct {
+	prefix, side string
+	set          *pflag.FlagSet
+
+	creds, username, password string
+	noCreds                   bool
+	token, certDir, blobs     string
+	authFile, daemonHost      string
+	tlsVerify                 cli.Tri
+}
+
+func (a *access) flags(fs *pflag.FlagSet) {
+	a.set = fs
+	p := a.prefix
+	fs.StringVar(&a.creds, p+"creds", "", "Use `USERNAME[:PASSWORD]` for accessing the registry")
+	fs.StringVar(&a.username, p+"username", "", "Username for accessing the registry")
+	fs.StringVar(&a.password, p+"password", "", "Password for accessing the registry")
+	fs.BoolVar(&a.noCreds, p+"no-creds", false, "Access the registry anonymously")
+	fs.StringVar(&a.token, p+"registry-token", "", "Provide a Bearer token for accessing the registry")
+	fs.StringVar(&a.certDir, p+"cert-dir", "", "use certificates at `PATH` (*.crt, *.cert, *.key) to connect to the registry or daemon")
+	fs.StringVar(&a.blobs, p+"shared-blob-dir", "", "`DIRECTORY` to use to share blobs across OCI repositories")
+	addTri(fs, &a.tlsVerify, p+"tls-verify", "require HTTPS and verify certificates when talking to the container registry or daemon")
+	if p != "" {
+		fs.StringVar(&a.authFile, p+"authfile", "", "path of the authentication file. Default is ${XDG_RUNTIME_DIR}/containers/auth.json")
+		short := p[:1] + "creds"
+		fs.StringVar(&a.creds, short, "", "Use `USERNAME[:PASSWORD]` for accessing the registry")
+		_ = fs.MarkHidden(short) // it exists
+	}
+}
+
+// given returns the option's value if it was given.
+func (a *access) given(name string, v *string) *string {
+	if a.set.Changed(a.prefix+name) || name == "creds" && a.prefix != "" && a.set.Changed(a.prefix[:1]+name) {
+		return v
+	}
+	return nil
+}
+
+// config checks the options and makes an access of them.
+func (a *access) open(p *program, c common, n image.Notify) (*transport.Access, error) {
+	e := auth.Explicit{Creds: a.given("creds", &a.creds), Username: a.given("username", &a.username), Password: a.given("password", &a.password), NoCreds: a.noCreds}
+	if _, _, err := e.Credential(); err != nil {
+		return nil, err
+	}
+	cfg := tool.AccessConfig{
+		Prefix: a.prefix, Side: a.side, Explicit: e, Token: a.token, CertDir: a.certDir,
+		TLSVerify: a.tlsVerify, AuthFile: a.authFile, SharedBlobs: a.blobs,
+	}
+	if !cfg.TLSVerify.Given {
+		cfg.TLSVerify = p.global.tlsVerify
+	}
+	common := tool.CommonConfig{AuthFile: c.authFile, RetryTimes: c.retryTimes, RetryDelay: c.retryDelay}
+	out, err := cfg.Access(p.std, &common, n)
+	if err != nil {
+		return nil, err
+	}
+	out.Registry.UserAgent = p.global.agent()
+	return out, nil
+}
+
+// common are the options that concern all sides.
+type common struct {
+	authFile   string
+	retryTimes int
+	retryDelay time.Duration
+}
+
+func (c *common) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.authFile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "path of the authentication file. Default is ${XDG_RUNTIME_DIR}/containers/auth.json")
+	fs.IntVar(&c.retryTimes, "retry-times", 0, "the number of times to possibly retry")
+	fs.DurationVar(&c.retryDelay, "retry-delay", 0, "Fixed delay between retries. If not set, retry uses an exponential backoff delay.")
+}
+
+// supported is the part of the help texts about image names.
+func supported() string {
+	return strings.Join(transport.Names(), ", ") + "\n\nSee skopeo(1) section \"IMAGE NAMES\" for the expected format"
+}

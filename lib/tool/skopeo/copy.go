@@ -1,0 +1,255 @@
+package skopeo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	engine "github.com/imgtools/imgtools/lib/copy"
+	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/oci"
+	"github.com/imgtools/imgtools/lib/policy"
+	docker "github.com/imgtools/imgtools/lib/reference"
+	"github.com/imgtools/imgtools/lib/transport"
+)
+
+type copyCommand struct {
+	*program
+	src, dst access
+	common   common
+
+	all, quiet, preserve, removeSignatures bool
+
+	multiArch  string
+	additional []string
+	digestFile string
+	format     string
+	parallel   int
+}
+
+func newCopy(p *program) runner {
+	return &copyCommand{program: p, src: access{prefix: "src-", side: image.SideSource}, dst: access{prefix: "dest-", side: image.SideDestination}}
+}
+
+func (c *copyCommand) flags(fs *pflag.FlagSet) {
+	c.src.flags(fs)
+	c.dst.flags(fs)
+	c.common.flags(fs)
+	fs.BoolVarP(&c.all, "all", "a", false, "Copy all images if SOURCE-IMAGE is a list")
+	fs.StringVar(&c.multiArch, "multi-arch", "", "How to handle multi-architecture images (system, all, or index-only)")
+	fs.BoolVarP(&c.quiet, "quiet", "q", false, "Suppress output information when copying images")
+	fs.StringSliceVar(&c.additional, "additional-tag", nil, "additional tags (supports docker-archive)")
+	fs.StringVar(&c.digestFile, "digestfile", "", "Write the digest of the pushed image to the specified file")
+	fs.StringVarP(&c.format, "format", "f", "", "MANIFEST TYPE (oci, v2s1, or v2s2) to use in the destination (default is manifest type of source, with fallbacks)")
+	fs.BoolVar(&c.preserve, "preserve-digests", false, "Preserve digests of images and lists")
+	fs.BoolVar(&c.removeSignatures, "remove-signatures", false, "Do not copy signatures from SOURCE-IMAGE")
+	fs.IntVar(&c.parallel, "image-parallel-copies", 0, "Maximum number of image layers to be copied (pulled/pushed) simultaneously. Not setting this field will fall back to containers/image defaults.")
+}
+
+// A copyJob is a copy whose options have been checked.
+type copyJob struct {
+	*copyCommand
+	src, dst       transport.Name
+	policy         *policy.Policy
+	from, to       *transport.Access
+	additionalTags []docker.Docker
+}
+
+// run keeps skopeo's order of checks.
+func (c *copyCommand) run(ctx context.Context, args []string) error {
+	if len(args) != 2 {
+		return &countError{"Exactly two arguments expected", true}
+	}
+	j := &copyJob{copyCommand: c}
+	var err error
+	if j.policy, err = c.loadPolicy(); err != nil {
+		return fmt.Errorf("Error loading trust policy: %w", err)
+	}
+	if j.src, err = transport.Parse(args[0]); err != nil {
+		return &parseError{fmt.Sprintf("Invalid source name %s: %v", args[0], err)}
+	}
+	if j.dst, err = transport.Parse(args[1]); err != nil {
+		return &parseError{fmt.Sprintf("Invalid destination name %s: %v", args[1], err)}
+	}
+	if err := j.open(); err != nil {
+		return err
+	}
+	if err := j.checkModes(); err != nil {
+		return err
+	}
+	res, err := j.do(ctx)
+	if err != nil {
+		return err
+	}
+	if c.digestFile != "" {
+		if err := os.WriteFile(c.digestFile, []byte(res.Root.Digest), 0o644); err != nil {
+			return fmt.Errorf("Failed to write digest to file %q: %w", c.digestFile, err)
+		}
+	}
+	return nil
+}
+
+// loadPolicy reads the policy; nil accepts everything.
+func (c *copyCommand) loadPolicy() (*policy.Policy, error) {
+	if c.global.insecurePolicy {
+		if c.global.requireSigned {
+			return nil, errors.New("--insecure-policy and --require-signed are mutually exclusive")
+		}
+		return nil, nil
+	}
+	path, err := policy.Find(c.global.policy, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Load(path)
+}
+
+func (j *copyJob) open() error {
+	note := j.notify()
+	var err error
+	if j.from, err = j.copyCommand.src.open(j.program, j.common, note); err != nil {
+		return err
+	}
+	if j.to, err = j.copyCommand.dst.open(j.program, j.common, note); err != nil {
+		return err
+	}
+	for _, s := range j.additional {
+		n, err := docker.ParseDocker(s)
+		if err != nil {
+			return fmt.Errorf("error parsing additional-tag '%s': %w", s, err)
+		}
+		if n.Tag == "" {
+			return fmt.Errorf("additional-tag '%s' must be a tagged reference", s)
+		}
+		j.additionalTags = append(j.additionalTags, n)
+	}
+	j.to.Labels, j.to.Replace = j.additionalTags, true
+	return nil
+}
+
+func (j *copyJob) checkModes() error {
+	switch j.multiArch {
+	case "", "system", "all", "index-only":
+	default:
+		return fmt.Errorf("unknown multi-arch option %q. Choose one of the supported options: 'system', 'all', or 'index-only'", j.multiArch)
+	}
+	if j.all && j.multiArch != "" {
+		return errors.New("Cannot use --all and --multi-arch flags together")
+	}
+	if j.all {
+		j.multiArch = "all"
+	}
+	switch j.format {
+	case "", "oci", "v2s2":
+	case "v2s1":
+		return errors.New("writing schema 1 manifests is not possible")
+	default:
+		return fmt.Errorf("unknown format %q. Choose one of the supported formats: 'oci', 'v2s1', or 'v2s2'", j.format)
+	}
+	return nil
+}
+
+func (j *copyJob) options() engine.Options {
+	o := engine.Options{
+		Gate: j.gate, Jobs: j.parallel, Notify: j.notify(), Pin: j.src.Docker().Digest, Target: j.dst.Docker().Digest,
+		Source: j.src.String(), Destination: j.dst.String(),
+	}
+	switch j.multiArch {
+	case "all":
+	case "index-only":
+		o.Sparse = true
+	default:
+		p := j.global.platform()
+		o.Instance = &p
+	}
+	return o
+}
+
+func (j *copyJob) gate(context.Context, oci.Raw) error {
+	if j.policy == nil {
+		return nil
+	}
+	kind, scopes := transport.Scopes(j.src)
+	if err := j.policy.Decide(kind, j.src.String(), scopes); err != nil {
+		return fmt.Errorf("Source image rejected: %w", err)
+	}
+	return nil
+}
+
+func (j *copyJob) do(ctx context.Context) (res engine.Result, err error) {
+	dst, err := j.dst.Destination(ctx, j.to)
+	if err != nil {
+		return res, fmt.Errorf("initializing destination %s: %w", j.dst, err)
+	}
+	defer func() {
+		if cerr := dst.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("(dest: %s): %w", j.dst, cerr)
+		}
+	}()
+	src, err := j.src.Source(ctx, j.from)
+	if err != nil {
+		return res, fmt.Errorf("initializing source %s: %w", j.src, cause(j.src, err))
+	}
+	defer src.Close()
+	transport.Pair(dst, src)
+	plan, err := engine.Prepare(ctx, dst, src, j.options())
+	if err != nil {
+		return res, j.explain(err)
+	}
+	if err := j.checkFormat(plan); err != nil {
+		return res, err
+	}
+	say := j.say(plan)
+	if res, err = plan.Run(ctx); err != nil {
+		return res, j.explain(err)
+	}
+	say.end(plan)
+	return res, nil
+}
+
+// checkFormat refuses a type of manifest that only a conversion would give.
+func (j *copyJob) checkFormat(p *engine.Plan) error {
+	if j.format == "" || p.Tree == nil {
+		return nil
+	}
+	for t := range p.Tree.Walk() {
+		if t.Manifest == nil {
+			continue
+		}
+		isDocker := t.Manifest.MediaType == oci.MediaTypeDockerManifest || t.Manifest.MediaType == oci.MediaTypeDockerList
+		if isDocker != (j.format == "v2s2") {
+			return fmt.Errorf("manifest %s has type %s: converting it to %s is not possible", t.Desc.Digest, t.Manifest.MediaType, j.format)
+		}
+	}
+	return nil
+}
+
+// explain puts an error of the engine into skopeo's words.
+func (j *copyJob) explain(err error) error {
+	var e *image.Error
+	if !errors.As(err, &e) || e.Op == "admit image" {
+		return unwrapped(err)
+	}
+	switch {
+	case e.Side == image.SideSource && e.Op == "read manifest" && errors.Is(err, image.ErrNotFound):
+		return fmt.Errorf("initializing source %s: %w", j.src, cause(j.src, err))
+	case e.Side == image.SideSource:
+		return fmt.Errorf("%s: %w", e.Op, cause(j.src, err))
+	}
+	return fmt.Errorf("writing to %s: %s: %w", j.dst, e.Op, e.Err)
+}
+
+func unwrapped(err error) error {
+	var e *image.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+func copyLong() string {
+	return "Container \"IMAGE-NAME\" uses a \"transport\":\"details\" format.\n\nSupported transports:\n" + supported()
+}

@@ -1,0 +1,192 @@
+package skopeo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/pflag"
+
+	engine "github.com/imgtools/imgtools/lib/copy"
+	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/oci"
+	"github.com/imgtools/imgtools/lib/tool/inspect"
+	"github.com/imgtools/imgtools/lib/transport"
+	"github.com/imgtools/imgtools/lib/transport/registry"
+)
+
+type inspectCommand struct {
+	*program
+	access access
+	common common
+	set    *pflag.FlagSet
+
+	raw, config, noTags bool
+	format, algorithm   string
+}
+
+func newInspect(p *program) runner { return &inspectCommand{program: p} }
+
+func (c *inspectCommand) flags(fs *pflag.FlagSet) {
+	c.set = fs
+	c.access.flags(fs)
+	c.common.flags(fs)
+	fs.BoolVar(&c.raw, "raw", false, "output raw manifest or configuration")
+	fs.BoolVar(&c.config, "config", false, "output configuration")
+	fs.StringVarP(&c.format, "format", "f", "", "Format the output to a Go template")
+	fs.BoolVarP(&c.noTags, "no-tags", "n", false, "Do not list the available tags from the repository in the output")
+	fs.StringVar(&c.algorithm, "manifest-digest", "", "Algorithm of the manifest's digest")
+}
+
+func (c *inspectCommand) run(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errors.New("Exactly one argument expected")
+	}
+	if c.raw && c.format != "" {
+		return errors.New("raw output does not support format option")
+	}
+	opening := func(err error) error {
+		return fmt.Errorf("Error parsing image name %q: %w", args[0], err)
+	}
+	name, err := transport.Parse(args[0])
+	if err != nil {
+		return opening(err)
+	}
+	a, err := c.access.open(c.program, c.common, nil)
+	if err != nil {
+		return err
+	}
+	src, err := name.Source(ctx, a)
+	if err != nil {
+		return opening(cause(name, err))
+	}
+	defer src.Close()
+	root, err := image.Root(ctx, src, name.Docker().Digest)
+	if err != nil {
+		return opening(cause(name, err))
+	}
+	if c.raw && !c.config {
+		_, err := c.std.Out.Write(root.Raw.Bytes)
+		return err
+	}
+	t, err := engine.Instance(ctx, src, root, c.global.platform())
+	if err != nil {
+		return fmt.Errorf("Error parsing manifest for image: %w", unfound(err))
+	}
+	if c.config {
+		return c.showConfig(ctx, src, t)
+	}
+	return c.summary(ctx, name, src, root, t)
+}
+
+// unfound takes the sentinel off an error whose text skopeo does not have it
+// in front of; it is no reason for exit code 2 either.
+func unfound(err error) error {
+	if errors.Is(err, image.ErrNotFound) {
+		return errors.New(trimSentinel(err.Error()))
+	}
+	return err
+}
+
+func trimSentinel(s string) string {
+	prefix := image.ErrNotFound.Error() + ": "
+	if len(s) > len(prefix) && s[:len(prefix)] == prefix {
+		return s[len(prefix):]
+	}
+	return s
+}
+
+func (c *inspectCommand) showConfig(ctx context.Context, src image.Source, t *image.Tree) error {
+	if t.Manifest.Config == nil {
+		return nil
+	}
+	b, err := image.ReadBlob(ctx, src, *t.Manifest.Config, oci.MaxManifest)
+	if err != nil {
+		return fmt.Errorf("Error reading configuration blob: %w", err)
+	}
+	if c.raw {
+		_, err := c.std.Out.Write(b)
+		return err
+	}
+	if err := imageOnly(t); err != nil {
+		return fmt.Errorf("Error reading OCI-formatted configuration data: %w", err)
+	}
+	cfg, err := oci.ParseConfig(b)
+	if err != nil {
+		return fmt.Errorf("Error reading OCI-formatted configuration data: %w", err)
+	}
+	return inspect.Write(c.std.Out, cfg.Image(), c.format)
+}
+
+// imageOnly is the refusal of what is no image.
+func imageOnly(t *image.Tree) error {
+	if t.Manifest.IsImage() {
+		return nil
+	}
+	kind := t.Manifest.ArtifactType
+	if kind == "" && t.Manifest.Config != nil {
+		kind = t.Manifest.Config.MediaType
+	}
+	return fmt.Errorf("unsupported image-specific operation on artifact with type %q", kind)
+}
+
+func (c *inspectCommand) summary(ctx context.Context, name transport.Name, src image.Source, root, t *image.Tree) error {
+	if err := imageOnly(t); err != nil {
+		return err
+	}
+	s, err := inspect.Summarise(ctx, src, c.global.platform(), true)
+	if err != nil {
+		return err
+	}
+	if s.Digest, err = c.digest(root, t); err != nil {
+		return fmt.Errorf("Error computing manifest digest: %w", err)
+	}
+	if d := name.Docker(); !d.IsZero() {
+		s.Name = d.Name()
+	}
+	if d := name.Docker(); !d.IsZero() && !c.noTags {
+		if s.RepoTags, err = c.tags(ctx, src); err != nil {
+			return fmt.Errorf("Error determining repository tags: %w", err)
+		}
+	}
+	return inspect.Write(c.std.Out, s.Basic, c.format)
+}
+
+// digest is the root's, by the algorithm asked for or else that of the
+// config's digest.
+func (c *inspectCommand) digest(root, t *image.Tree) (digest.Digest, error) {
+	alg := digest.Canonical
+	switch {
+	case c.set.Changed("manifest-digest") && c.algorithm != "":
+		alg = digest.Algorithm(c.algorithm)
+	case !c.set.Changed("manifest-digest") && t.Manifest.Config != nil:
+		alg = t.Manifest.Config.Digest.Algorithm()
+	}
+	if !alg.Available() {
+		return "", fmt.Errorf("digest algorithm %q is not available", alg)
+	}
+	return root.Raw.DigestBy(alg), nil
+}
+
+// tags lists the repository's tags; a registry that does not allow that is
+// passed over.
+func (c *inspectCommand) tags(ctx context.Context, src image.Source) ([]string, error) {
+	tags, err := image.Tags(ctx, src)
+	if errors.Is(err, image.ErrUnsupported) {
+		return []string{}, nil
+	}
+	var r *registry.Error
+	if errors.As(err, &r) && (r.Code == "DENIED" || r.Code == "UNKNOWN" && r.Message == "404 page not found") {
+		c.log("warning", "Registry disallows tag list retrieval; skipping")
+		return nil, nil
+	}
+	if tags == nil && err == nil {
+		tags = []string{}
+	}
+	return tags, err
+}
+
+func inspectLong() string {
+	return "Return low-level information about \"IMAGE-NAME\" in a registry/transport\nSupported transports:\n" + supported()
+}

@@ -1,0 +1,126 @@
+package skopeo
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/imgtools/imgtools/lib/cli"
+	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/transport"
+	"github.com/imgtools/imgtools/lib/transport/registry"
+)
+
+// log writes one line on standard error as skopeo's logger does: for a
+// terminal in colour, else in logfmt.
+func (p *program) log(level, msg string) {
+	now := time.Now()
+	if p.std.ErrIsTerminal() {
+		colour := map[string]int{"fatal": 31, "error": 31, "warning": 33, "info": 36}[level]
+		fmt.Fprintf(p.std.Err, "\x1b[%dm%s\x1b[0m[%04d] %s \n", colour, strings.ToUpper(level)[:4], 0, cli.Clean(msg))
+		return
+	}
+	fmt.Fprintf(p.std.Err, "time=%s level=%s msg=%s\n", strconv.Quote(now.Format(time.RFC3339)), level, quote(msg))
+}
+
+// quote is what logfmt needs: words of plain characters stand as they are.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._/@^+", r)
+	}
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+func (p *program) start() {
+	if p.global.debug {
+		p.std.EnableDebug()
+	}
+}
+
+// A countError is about the number of operands.
+type countError struct {
+	text  string
+	usage bool // the help goes to standard error first
+}
+
+func (e *countError) Error() string { return e.text }
+
+// isNotFound reports whether skopeo's exit code for err is 2: a registry says
+// MANIFEST_UNKNOWN, or a layout has no such name.
+func isNotFound(err error) bool {
+	var parse *parseError
+	if errors.As(err, &parse) {
+		return false
+	}
+	var r *registry.Error
+	if errors.As(err, &r) {
+		return r.Code == "MANIFEST_UNKNOWN"
+	}
+	var l *layoutError
+	return errors.As(err, &l)
+}
+
+// A parseError is about a name that could not be read; its chain says nothing.
+type parseError struct{ text string }
+
+func (e *parseError) Error() string { return e.text }
+
+// A layoutError is about an oci: or oci-archive: name that is not in it.
+type layoutError struct{ error }
+
+func (e *layoutError) Unwrap() error { return e.error }
+
+// cause puts the library's errors into skopeo's words: it takes off the frame
+// that names the side and the operation, and puts its own on.
+func cause(name transport.Name, err error) error {
+	var e *image.Error
+	if errors.As(err, &e) {
+		err = e.Err
+	}
+	var r *registry.Error
+	d := name.Docker()
+	if errors.As(err, &r) && !d.IsZero() {
+		return fmt.Errorf("reading manifest %s in %s: %w", reference(d.Tag, d.Digest.String()), host(d.Domain)+"/"+d.Path, &registryText{r})
+	}
+	if errors.Is(err, image.ErrNotFound) && strings.HasPrefix(name.String(), "oci") {
+		return &layoutError{err}
+	}
+	return err
+}
+
+func reference(tag, digest string) string {
+	if tag != "" {
+		return tag
+	}
+	return digest
+}
+
+func host(domain string) string {
+	if domain == "docker.io" {
+		return "docker.io"
+	}
+	return domain
+}
+
+// A registryText is a registry's error in the words of the registry.
+type registryText struct{ *registry.Error }
+
+func (e *registryText) Error() string {
+	if e.Code == "" {
+		return e.Error1()
+	}
+	code := strings.ToLower(strings.ReplaceAll(e.Code, "_", " "))
+	if e.Message == "" || e.Message == code {
+		return code
+	}
+	return code + ": " + e.Message
+}
+
+func (e *registryText) Error1() string { return e.Error.Error() }
+
+func (e *registryText) Unwrap() error { return e.Error }

@@ -1,0 +1,384 @@
+package layout
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/oci"
+	"github.com/imgtools/imgtools/lib/reference"
+)
+
+const (
+	layoutFile    = "oci-layout"
+	layoutVersion = "1.0.0"
+	maxLayout     = 64 << 10 // bytes of an oci-layout
+)
+
+// An OCIDestination writes one image into an OCI layout, beside what is in
+// it. It is an image.Destination.
+//
+// Any number of writers may be at work on one layout: none loses what another
+// one added. They hold two locks. A shared one on the directory blobs/, from
+// the first Has or Put to Close, says that blobs are relied upon: whoever
+// deletes blobs has to take it exclusively. An exclusive one on the file
+// oci-layout, inside the first and for a moment only, is for whoever reads
+// index.json and writes it anew. Nobody ever turns the one into the other, so
+// two writers cannot wait for each other.
+type OCIDestination struct {
+	ref    reference.Layout
+	shared string
+	step   step
+	known  known
+
+	mu    sync.Mutex
+	root  disk     // the layout
+	guard *os.File // its blobs/, locked
+	blobs disk     // where blobs are
+}
+
+// CreateOCI prepares to write the image l.Name, or one without a name, to the
+// layout at l.Path. Nothing is made before there is something to write; the
+// directory above must exist. A directory that holds anything else than a
+// layout is refused, as is a position as name. Errors: fs.ErrNotExist,
+// image.ErrUnsupported, reference.ErrIndex, oci.ErrInvalid.
+func CreateOCI(l reference.Layout, o Options) (*OCIDestination, error) {
+	return createOCI(l, o, nil)
+}
+
+func createOCI(l reference.Layout, o Options, s step) (*OCIDestination, error) {
+	if err := l.CheckDestination(); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(l.Name, "@") {
+		return nil, fmt.Errorf("%w: %q is no name to write to", image.ErrUnsupported, l.Name)
+	}
+	if l.Path == "" {
+		l.Path = "."
+	}
+	if _, err := parentOf(l.Path); err != nil {
+		return nil, err
+	}
+	d := &OCIDestination{ref: l, shared: o.SharedBlobs, step: s}
+	return d, d.find()
+}
+
+// find opens the layout, if there is one.
+func (d *OCIDestination) find() error {
+	root, err := os.OpenRoot(d.ref.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.root = disk{root, d.step}
+	if err := checkLayout(d.root); err != nil {
+		root.Close()
+		return err
+	}
+	return nil
+}
+
+// checkLayout refuses what is no layout that we know, and not the beginning
+// of one.
+func checkLayout(d disk) error {
+	b, err := readFile(d.Root, layoutFile, maxLayout)
+	if err == nil {
+		return checkVersion(d.Name(), b)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	names, err := d.names(".")
+	for _, name := range names {
+		if name != blobsDir && name != indexFile && !strings.HasPrefix(name, tempPrefix) {
+			return fmt.Errorf("%s is not an OCI layout, don't want to add one to other data (there is %q)", d.Name(), name)
+		}
+	}
+	return err
+}
+
+func checkVersion(dir string, b []byte) error {
+	var v struct {
+		Version string `json:"imageLayoutVersion"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return fmt.Errorf("%s/%s: %w: %v", dir, layoutFile, oci.ErrInvalid, err)
+	}
+	if v.Version != layoutVersion {
+		return fmt.Errorf("%s/%s: %w: version %q", dir, layoutFile, image.ErrUnsupported, v.Version)
+	}
+	return nil
+}
+
+// Wants implements image.Destination: anything is taken.
+func (d *OCIDestination) Wants() image.Wants { return image.Wants{} }
+
+// Has implements image.Destination. It reads the whole file to see whether
+// the content is what its name says: others write layouts too, and nothing
+// that was not verified may get a name. That costs about half a second for
+// each GiB, less than a third of what putting it would. Each digest is read
+// once.
+func (d *OCIDestination) Has(ctx context.Context, desc oci.Descriptor) (bool, error) {
+	if err := oci.CheckDigest(desc.Digest); err != nil {
+		return false, err
+	}
+	if d.known.has(desc) {
+		return true, nil
+	}
+	if err := d.open(ctx, false); err != nil || d.blobs.Root == nil {
+		return false, err
+	}
+	ok, err := d.blobs.holds(ctx, blobName(desc.Digest), desc)
+	if ok {
+		d.known.add(desc)
+	}
+	return ok, err
+}
+
+// Put implements image.Destination. It does not hash what the blob's reader
+// has verified already.
+func (d *OCIDestination) Put(ctx context.Context, b *blob.Blob) (oci.Descriptor, error) {
+	alg, err := algorithmOf(b.Desc.Digest)
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	if err := d.open(ctx, true); err != nil {
+		return oci.Descriptor{}, err
+	}
+	if err := d.blobs.Mkdir(alg); err != nil {
+		return oci.Descriptor{}, err
+	}
+	desc, err := d.blobs.put(ctx, alg, b, blobName)
+	if err == nil {
+		d.known.add(desc)
+	}
+	return desc, err
+}
+
+// open locks the layout and finds its blobs. What is missing is made, if
+// create is set, and left out otherwise.
+func (d *OCIDestination) open(ctx context.Context, create bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if create && d.guard == nil {
+		if err := d.make(); err != nil {
+			return err
+		}
+	}
+	if d.guard == nil && d.root.Root != nil {
+		guard, err := d.root.lock(ctx, blobsDir, unix.LOCK_SH)
+		if err != nil && (create || !errors.Is(err, fs.ErrNotExist)) {
+			return err
+		}
+		if d.guard = guard; guard != nil {
+			d.root.sweep(".")
+		}
+	}
+	if d.blobs.Root != nil {
+		return nil
+	}
+	return d.openBlobs(create)
+}
+
+// make makes what a layout consists of, but for index.json. oci-layout comes
+// first: it tells a layout that is being made from other people's data.
+func (d *OCIDestination) make() error {
+	if d.root.Root == nil {
+		root, err := makeDir(d.ref.Path, d.step)
+		if err != nil {
+			return err
+		}
+		d.root = root
+		if err := checkLayout(root); err != nil {
+			return err
+		}
+	}
+	if _, err := d.root.Lstat(layoutFile); errors.Is(err, fs.ErrNotExist) {
+		if err := d.makeLayoutFile(); err != nil {
+			return err
+		}
+	}
+	return d.root.Mkdir(blobsDir)
+}
+
+// makeLayoutFile makes oci-layout whole at once, and never a second time:
+// others may have locked the first.
+func (d *OCIDestination) makeLayoutFile() error {
+	t, err := d.root.temp(".")
+	if err != nil {
+		return err
+	}
+	defer t.drop()
+	if _, err := t.Write([]byte(`{"imageLayoutVersion":"` + layoutVersion + `"}`)); err != nil {
+		return err
+	}
+	if err := d.step.sync(t.file, t.name); err != nil {
+		return err
+	}
+	if err := d.root.Link(t.name, layoutFile); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+func (d *OCIDestination) openBlobs(create bool) error {
+	var found disk
+	var err error
+	switch {
+	case d.shared == "" && d.guard == nil:
+		return nil
+	case d.shared == "":
+		found.Root, err = d.root.OpenRoot(blobsDir)
+	case create:
+		found, err = makeDir(d.shared, d.step)
+	default:
+		if found.Root, err = os.OpenRoot(d.shared); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	found.step = d.step
+	for _, alg := range algorithms {
+		found.sweep(alg)
+	}
+	d.blobs = found
+	return nil
+}
+
+// Commit implements image.Destination: all is on the disk before index.json
+// names it. An index.json that says the same already is not written. Errors:
+// image.ErrIncomplete if a blob of the tree is missing, image.ErrMismatch,
+// image.ErrTooLarge if index.json would have more than 16 MiB.
+func (d *OCIDestination) Commit(ctx context.Context, t *image.Tree) error {
+	if err := d.open(ctx, true); err != nil {
+		return err
+	}
+	if err := complete(ctx, t, d.Has); err != nil {
+		return err
+	}
+	all, err := manifests(t)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if err := d.putManifest(ctx, m); err != nil {
+			return err
+		}
+	}
+	if err := d.syncBlobs(); err != nil {
+		return err
+	}
+	root := t.Desc
+	if root.Platform == nil {
+		root.Platform = d.platform(t)
+	}
+	return d.name(ctx, root)
+}
+
+func (d *OCIDestination) putManifest(ctx context.Context, t *image.Tree) error {
+	ok, err := d.Has(ctx, t.Desc)
+	if ok || err != nil {
+		return err
+	}
+	_, err = d.Put(ctx, &blob.Blob{Desc: t.Desc, Reader: bytes.NewReader(t.Raw.Bytes)})
+	return err
+}
+
+// syncBlobs makes the names of all blobs last, those too that a neighbour has
+// written and may not have come to sync.
+func (d *OCIDestination) syncBlobs() error {
+	for _, alg := range algorithms {
+		if err := d.blobs.sync(alg); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := d.blobs.sync("."); err != nil {
+		return err
+	}
+	return d.root.sync(".")
+}
+
+// platform is what the configuration of an image says that it runs on; nil if
+// t is no image or does not say.
+func (d *OCIDestination) platform(t *image.Tree) *oci.Platform {
+	if t.Manifest == nil || !t.Manifest.IsImage() || t.Manifest.Config.Size > oci.MaxManifest {
+		return nil
+	}
+	desc := *t.Manifest.Config
+	f, err := openBlob(d.blobs.Root, blobName(desc.Digest), desc)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b, err := blob.ReadAll(f, desc, oci.MaxManifest)
+	if err != nil {
+		return nil
+	}
+	c, err := oci.ParseConfig(b)
+	if err != nil || c.OS == "" || c.Architecture == "" {
+		return nil
+	}
+	return &oci.Platform{Architecture: c.Architecture, OS: c.OS, Variant: c.Variant}
+}
+
+// name writes the image into index.json.
+func (d *OCIDestination) name(ctx context.Context, root oci.Descriptor) error {
+	lock, err := d.root.lock(ctx, layoutFile, unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	x := newIndex()
+	b, err := readFile(d.root.Root, indexFile, maxIndex)
+	if err == nil {
+		x, err = parseIndex(b)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", indexFile, err)
+	}
+	changed, err := x.set(d.ref.Name, root)
+	if err != nil || !changed {
+		return err
+	}
+	b = x.bytes()
+	if len(b) > maxIndex {
+		return fmt.Errorf("%s: %w: %d bytes, more than %d", indexFile, image.ErrTooLarge, len(b), maxIndex)
+	}
+	if err := d.root.putBytes(indexFile, b); err != nil {
+		return err
+	}
+	return d.root.sync(".")
+}
+
+// Close implements image.Destination. Blobs that were put stay, with or
+// without a Commit, so that the next try need not fetch them again.
+func (d *OCIDestination) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.guard != nil {
+		d.guard.Close()
+	}
+	if d.blobs.Root != nil {
+		d.blobs.Close()
+	}
+	if d.root.Root != nil {
+		d.root.Close()
+	}
+	return nil
+}

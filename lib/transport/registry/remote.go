@@ -1,0 +1,250 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/imgtools/imgtools/lib/blob"
+)
+
+// Sizes and numbers of a connection. Blobs pass by its buffers.
+const (
+	connBuffer = 16 << 10 // bytes, each way
+	maxHeader  = 1 << 20  // bytes of an answer's head
+	maxIdle    = 64       // connections that wait for more
+	idleTime   = 50 * time.Second
+)
+
+// A remote is a registry as a peer on the network, and whoever it sends us to.
+type remote struct {
+	name  string // host[:port]
+	plain bool   // may speak plain HTTP
+	agent string
+	limit Network
+	trace func(string, string, int, time.Duration)
+	guard guard
+
+	home *http.Transport // to the registry, with client certificates
+	away *http.Transport // to others, guarded
+
+	origin  atomic.Pointer[origin] // of the registry, once known
+	probing chan struct{}          // held by whoever finds it out
+}
+
+func newRemote(name string, o Options) (*remote, error) {
+	config, certs, err := tlsConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	m := &remote{
+		name:    name,
+		plain:   allowsHTTP(o.TLSVerify, name),
+		agent:   o.UserAgent,
+		limit:   o.Network.withDefaults(),
+		trace:   o.Trace,
+		guard:   guard{inward: o.Network.Inward},
+		probing: make(chan struct{}, 1),
+	}
+	m.away = m.transport(config.Clone(), m.dialAway)
+	config.Certificates = certs
+	m.home = m.transport(config, m.dialHome)
+	if o := m.originWith("https"); !m.plain {
+		m.origin.Store(&o)
+	}
+	return m, nil
+}
+
+func (n Network) withDefaults() Network {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&n.Connect, 30*time.Second)
+	set(&n.Handshake, 10*time.Second)
+	set(&n.Header, 60*time.Second)
+	set(&n.Idle, 60*time.Second)
+	if n.dial == nil {
+		n.dial = dialer(n.Connect)
+	}
+	return n
+}
+
+// transport speaks HTTP/1.1 only: several connections move blobs faster than
+// one that they share.
+func (m *remote) transport(c *tls.Config, dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  m.proxy,
+		DialContext:            dial,
+		TLSClientConfig:        c,
+		TLSHandshakeTimeout:    m.limit.Handshake,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    maxIdle,
+		IdleConnTimeout:        idleTime,
+		MaxResponseHeaderBytes: maxHeader,
+		ReadBufferSize:         connBuffer,
+		WriteBufferSize:        connBuffer,
+		Protocols:              &protocols,
+	}
+}
+
+// A route is what is known of the way that a request will take.
+type route struct{ proxied atomic.Bool }
+
+type routeKey struct{}
+
+// proxy is the proxy of the environment, and notes whether there is one.
+func (m *remote) proxy(r *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(r)
+	if err != nil { // it would quote the setting, which may hold a password
+		return nil, errors.New("the proxy that the environment names is not a valid URL")
+	}
+	if way, ok := r.Context().Value(routeKey{}).(*route); ok && u != nil {
+		way.proxied.Store(true)
+	}
+	return u, nil
+}
+
+func proxied(ctx context.Context) bool {
+	way, ok := ctx.Value(routeKey{}).(*route)
+	return ok && way.proxied.Load()
+}
+
+// A dialFunc connects to an address. It asks check, if not nil, about the one
+// that the name turned out to be, before anything is sent there.
+type dialFunc func(ctx context.Context, network, addr string, check func(netip.Addr) error) (net.Conn, error)
+
+func dialer(timeout time.Duration) dialFunc {
+	return func(ctx context.Context, network, addr string, check func(netip.Addr) error) (net.Conn, error) {
+		d := net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}
+		if check != nil {
+			d.Control = func(_, address string, _ syscall.RawConn) error {
+				ap, err := netip.ParseAddrPort(address)
+				if err != nil {
+					return refuse("%q is no address", address)
+				}
+				return check(ap.Addr())
+			}
+		}
+		return d.DialContext(ctx, network, addr)
+	}
+}
+
+func (m *remote) dialHome(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := m.limit.dial(ctx, network, addr, nil)
+	if err != nil {
+		return nil, err
+	}
+	if !proxied(ctx) {
+		m.guard.arrived(c.RemoteAddr())
+	}
+	return conn{c}, nil
+}
+
+func (m *remote) dialAway(ctx context.Context, network, addr string) (net.Conn, error) {
+	check := m.guard.check
+	if proxied(ctx) { // the address is the proxy's, which the user chose
+		check = nil
+	}
+	c, err := m.limit.dial(ctx, network, addr, check)
+	if err != nil {
+		return nil, err
+	}
+	return conn{c}, nil
+}
+
+// A conn is a network connection that bodies are written to in large pieces.
+type conn struct{ net.Conn }
+
+// answerTime is how long a failed write waits for the answer that may be the
+// reason for it: servers refuse a body and hang up.
+const answerTime = 100 * time.Millisecond
+
+func (c conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) {
+		time.Sleep(answerTime)
+	}
+	return n, err
+}
+
+// ReadFrom takes over from net/http, which would write 32 KiB at a time.
+func (c conn) ReadFrom(r io.Reader) (int64, error) {
+	return blob.Copy(struct{ io.Writer }{c}, r)
+}
+
+// exchange sends one request and returns the head of its answer; the body is
+// to be closed. Nothing is repeated or followed here.
+func (m *remote) exchange(ctx context.Context, req *request, u *url.URL, auth string) (*http.Response, error) {
+	t := m.home
+	if !m.isHome(u) {
+		t = m.away
+		if err := m.guard.checkName(u); err != nil {
+			return nil, err
+		}
+	}
+	own, cancel := context.WithCancelCause(context.WithValue(ctx, routeKey{}, &route{}))
+	w := newWatch(cancel, m.limit.Idle)
+	var secure atomic.Bool
+	own = httptrace.WithClientTrace(own, &httptrace.ClientTrace{
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { secure.Store(err == nil) },
+		GotConn:          func(httptrace.GotConnInfo) { w.network(sending, m.limit.Idle) },
+		WroteRequest:     func(httptrace.WroteRequestInfo) { w.network(sending, m.limit.Header+req.slow) },
+	})
+	began := time.Now()
+	resp, err := t.RoundTrip(m.build(own, req, u, auth, w))
+	w.ours(answered)
+	if m.trace != nil {
+		status := 0
+		if resp != nil {
+			status = resp.StatusCode
+		}
+		m.trace(req.method, bare(u), status, time.Since(began))
+	}
+	if err != nil {
+		err = failure(ctx, own, req.method, u, err, secure.Load())
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &watched{resp.Body, w, cancel, ctx, own, req.method, u}
+	return resp, nil
+}
+
+func (m *remote) build(ctx context.Context, req *request, u *url.URL, auth string, w *watch) *http.Request {
+	out := (&http.Request{Method: req.method, URL: u, Host: u.Host, Header: http.Header{}}).WithContext(ctx)
+	for k, v := range req.header {
+		out.Header[k] = v
+	}
+	out.Header.Set("User-Agent", m.agent)
+	out.Header.Set("Accept-Encoding", "identity") // what is hashed is what is stored
+	if auth != "" {
+		out.Header.Set("Authorization", auth)
+	}
+	switch {
+	case req.form != "":
+		out.Body, out.ContentLength = io.NopCloser(strings.NewReader(req.form)), int64(len(req.form))
+	case req.body != nil:
+		req.body.watch = w
+		out.Body, out.ContentLength = req.body, req.body.size
+	}
+	return out
+}
+
+// free lets go of connections that nobody uses.
+func (m *remote) free() {
+	m.home.CloseIdleConnections()
+	m.away.CloseIdleConnections()
+}
