@@ -72,7 +72,16 @@ func (m *meter) progress(e *Event) {
 
 // finish moves a blob from the jobs to what is there.
 func (m *meter) finish(e *Event) *job {
-	j := m.job(e)
+	j := m.find(e)
+	if j == nil {
+		// Of a blob without a name the digest is known only at its end.
+		if j = m.find(&Event{}); j != nil {
+			j.name = blobName(e.key())
+		}
+	}
+	if j == nil {
+		j = m.job(e)
+	}
 	size := max(e.Size, j.size)
 	if size <= 0 {
 		size = max(e.Done, j.done)
@@ -100,7 +109,7 @@ func (m *meter) find(e *Event) *job {
 func (m *meter) job(e *Event) *job {
 	j := m.find(e)
 	if j == nil {
-		j = &job{key: e.key(), name: shortDigest(e.key()), began: e.Time}
+		j = &job{key: e.key(), name: blobName(e.key()), began: e.Time}
 		j.speed.update(e.Time, 0)
 		m.jobs = append(m.jobs, j)
 	}
@@ -149,14 +158,18 @@ func (m *meter) sofar() (done, total int64) {
 	return done, max(m.planned, m.known, done)
 }
 
-// summary returns what the whole work came to.
-func (m *meter) summary(now time.Time) string {
-	span := now.Sub(m.began)
-	s := fmt.Sprintf("%d copied (%s), %d already there, %s", m.copied, sizeText(m.moved), m.kept, spanText(span))
-	if m.moved > 0 && span > 0 {
-		s += ", " + rateText(float64(m.moved)/span.Seconds())
+// summary returns what the whole work came to, in the words of text if there
+// are any.
+func (m *meter) summary(now time.Time, text string) string {
+	if text == "" {
+		text = fmt.Sprintf("%d copied (%s), %d already there", m.copied, sizeText(m.moved), m.kept)
 	}
-	return s
+	span := now.Sub(m.began)
+	text += ", " + spanText(span)
+	if m.moved > 0 && span >= time.Second {
+		text += ", " + rateText(float64(m.moved)/span.Seconds())
+	}
+	return text
 }
 
 // speed is bytes a second over the last few seconds.
@@ -180,6 +193,14 @@ func (s *speed) update(now time.Time, n int64) {
 		rate = 0.6*s.rate + 0.4*rate
 	}
 	*s = speed{at: now, last: n, rate: rate}
+}
+
+// blobName returns the short digest, or something to say in its place.
+func blobName(digest string) string {
+	if digest == "" {
+		return "a blob"
+	}
+	return shortDigest(digest)
 }
 
 // shortDigest returns as much of a digest as people compare: "sha256:" and

@@ -79,6 +79,8 @@ func eventLine(m *meter, name string, e *Event) string {
 			return ""
 		}
 		return kindLine(e.Kind, join(oneLine(e.Ref), knownSize(e.Size), oneLine(e.Text)))
+	case KindCopy, KindSpool:
+		return kindLine(e.Kind, join(blobName(e.Digest), knownSize(e.Size), oneLine(e.Platform), oneLine(e.Text)))
 	case KindMount:
 		return kindLine(e.Kind, join(blobText(e), before("from ", oneLine(e.Text))))
 	case KindDone:
@@ -88,7 +90,7 @@ func eventLine(m *meter, name string, e *Event) string {
 	case KindWarning:
 		return name + ": warning: " + oneLine(e.Text)
 	case KindEnd:
-		return kindLine(e.Kind, join(oneLine(e.Ref), m.summary(e.Time), oneLine(e.Text)))
+		return kindLine(e.Kind, join(oneLine(e.Ref), m.summary(e.Time, oneLine(e.Text))))
 	}
 	return kindLine(oneLine(e.Kind), join(oneLine(e.Ref), blobText(e), oneLine(e.Text)))
 }

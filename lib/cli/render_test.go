@@ -429,7 +429,28 @@ func TestMeter(t *testing.T) {
 	check("its size is what moved", 150, 1000, 0)
 	apply(Event{Kind: KindDone, Digest: blobC, Size: 2000})
 	check("bigger than planned", 2150, 2150, 0)
-	if got, want := m.summary(at(2)), "2 copied (2.05 kB), 1 already there, 2.0s, 1.02 kB/s"; got != want {
+	if got, want := m.summary(at(2), ""), "2 copied (2.05 kB), 1 already there, 2.0s, 1.02 kB/s"; got != want {
 		t.Errorf("summary = %q; want %q", got, want)
+	}
+	if got, want := m.summary(at(0.5), "nothing to do"), "nothing to do, 0.5s"; got != want {
+		t.Errorf("summary with a text = %q; want %q", got, want)
+	}
+}
+
+// A stream may tell the digest of a blob only when it is over: the blob must not
+// stay on the screen for ever under no name.
+func TestNamelessBlob(t *testing.T) {
+	var b bytes.Buffer
+	p := newPlain(&b, "img-copy")
+	for _, e := range []Event{
+		{Time: at(0), Kind: KindCopy},
+		{Time: at(1), Kind: KindProgress, Done: 1000},
+		{Time: at(2), Kind: KindDone, Digest: blobA, Size: 2000},
+	} {
+		p.event(e)
+	}
+	want := "copy     a blob\ndone     sha256:aaaaaaaaaaaa 2.00 kB in 2.0s, 1.00 kB/s\n"
+	if b.String() != want || len(p.m.jobs) != 0 {
+		t.Errorf("%q with %d jobs left; want %q with none", b.String(), len(p.m.jobs), want)
 	}
 }
