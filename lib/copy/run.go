@@ -233,7 +233,7 @@ func (m *mover) note(was, now oci.Descriptor, moved bool) {
 		m.present++
 	}
 	m.mu.Unlock()
-	m.o.Notify.Send(image.Event{Kind: kind, Blob: now})
+	m.o.Notify.Send(image.Event{Kind: kind, Blob: was})
 }
 
 func (m *mover) has(d digest.Digest) bool {

@@ -61,13 +61,17 @@ type CommonConfig struct {
 }
 
 // NewCommonConfig returns the defaults.
-func NewCommonConfig() CommonConfig { return CommonConfig{RetryTimes: registry.DefaultRetries} }
+func NewCommonConfig() CommonConfig { return CommonConfig{RetryTimes: DefaultRetries} }
+
+// DefaultRetries is how often a request that meets a passing fault is tried
+// again.
+const DefaultRetries = 2
 
 // Flags are the rows for both sides.
 func (c *CommonConfig) Flags() []cli.Flag {
 	return []cli.Flag{
 		{Name: "authfile", Arg: "FILE", Help: "Credentials file, in place of $REGISTRY_AUTH_FILE and the files of containers and docker.", Value: cli.String(&c.AuthFile)},
-		{Name: "retry-times", Arg: "N", Help: "Try a request that meets a passing fault N times more." + fmt.Sprintf(" Without the option %d times.", registry.DefaultRetries), Value: cli.Int(&c.RetryTimes)},
+		{Name: "retry-times", Arg: "N", Help: "Try a request that meets a passing fault N times more." + fmt.Sprintf(" Without the option %d times.", DefaultRetries), Value: cli.Int(&c.RetryTimes)},
 		{Name: "retry-delay", Arg: "DURATION", Help: "Wait so long before the first retry, and twice as long before each next.", Value: cli.Duration(&c.RetryDelay)},
 		{Name: "timeout", Arg: "DURATION", Help: "Give up after DURATION.", Value: cli.Duration(&c.Timeout)},
 		{Name: "debug", Help: "Tell each request on standard error.", Value: cli.Bool(&c.Debug)},
@@ -80,6 +84,14 @@ func (c *CommonConfig) Context(ctx context.Context) (context.Context, context.Ca
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, c.Timeout)
+}
+
+func (c *CommonConfig) retry() registry.Retry {
+	r := registry.Retry{Times: c.RetryTimes, Delay: c.RetryDelay}
+	if r.Times <= 0 {
+		r.Times = -1 // none
+	}
+	return r
 }
 
 // Access makes what a transport needs out of the flags. The error is a usage
@@ -98,7 +110,8 @@ func (a *AccessConfig) Access(std *cli.IO, c *CommonConfig, n image.Notify) (*tr
 	out.Registry = registry.Options{
 		Side: a.Side, TLSVerify: verify(a.TLSVerify), CertDir: a.CertDir, Token: a.Token,
 		UserAgent: "imgtools/" + cli.Version, Notify: n, ForeignURLs: c.Foreign,
-		Retry: registry.Retry{Times: c.RetryTimes, Delay: c.RetryDelay},
+		Retry: c.retry(),
+		Trace: trace(std, c.Debug),
 		Credential: func(ctx context.Context, repository string) (registry.Credential, error) {
 			if given {
 				return registry.Credential(cred), nil
@@ -108,6 +121,16 @@ func (a *AccessConfig) Access(std *cli.IO, c *CommonConfig, n image.Notify) (*tr
 		},
 	}
 	return out, nil
+}
+
+// trace tells every request, for --debug.
+func trace(std *cli.IO, debug bool) func(string, string, int, time.Duration) {
+	if !debug {
+		return nil
+	}
+	return func(method, url string, status int, took time.Duration) {
+		std.Debugf("%s %s: %d in %s", method, url, status, took.Round(time.Millisecond))
+	}
 }
 
 func verify(t cli.Tri) registry.TLSVerify {

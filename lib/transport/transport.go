@@ -7,16 +7,21 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/imgtools/imgtools/lib/blob"
 	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/reference"
+	"github.com/imgtools/imgtools/lib/transport/archive"
 	"github.com/imgtools/imgtools/lib/transport/registry"
 )
 
@@ -103,3 +108,100 @@ type nameError struct{ text string }
 
 func (e *nameError) Error() string        { return e.text }
 func (e *nameError) Is(target error) bool { return target == ErrTransport }
+
+// archive makes the options of an archive.
+func (a *Access) archive() archive.Options {
+	o := archive.Options{Labels: a.Labels}
+	if a.Replace {
+		o.Existing = archive.Replace
+	}
+	return o
+}
+
+// Head writes the head of an image stream to a.Stdout: the manifests of t and
+// its configurations, read from src, without the layers.
+func Head(ctx context.Context, src image.Source, t *image.Tree, a *Access) error {
+	o := a.archive()
+	o.HeadOnly = true
+	w := archive.NewWriter(a.Stdout, o)
+	defer w.Close()
+	if err := w.Begin(ctx, t); err != nil {
+		return err
+	}
+	for k := range t.Walk() {
+		if k.Manifest == nil || k.Manifest.Config == nil {
+			continue
+		}
+		d := *k.Manifest.Config
+		b, err := image.ReadBlob(ctx, src, d, oci.MaxManifest)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Put(ctx, &blob.Blob{Desc: d, Reader: bytes.NewReader(b)}); err != nil {
+			return err
+		}
+	}
+	return w.Commit(ctx, t)
+}
+
+// Tag gives the image t, which was written to the name n, further names. An
+// archive has taken them from Access.Labels.
+func Tag(ctx context.Context, n Name, a *Access, t *image.Tree, names []reference.Docker) error {
+	place, ok := n.(interface {
+		also(reference.Docker) (Name, error)
+	})
+	if !ok {
+		return nil
+	}
+	for _, ref := range names {
+		more, err := place.also(ref)
+		if err != nil {
+			return err
+		}
+		if err := commit(ctx, more, a, t); err != nil {
+			return fmt.Errorf("%s: %w", more, err)
+		}
+	}
+	return nil
+}
+
+// commit writes the root of t under another name; all below it is there.
+func commit(ctx context.Context, n Name, a *Access, t *image.Tree) (err error) {
+	dst, err := n.Destination(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dst.Close()) }()
+	root := *t
+	root.Kids = make([]*image.Tree, len(t.Kids))
+	return dst.Commit(ctx, &root)
+}
+
+// Scopes returns the transport's name and where a policy looks for n, most
+// specific first, without the transport's own scope "".
+func Scopes(n Name) (transport string, scopes []string) {
+	switch n := n.(type) {
+	case registryName:
+		return "docker", n.ref.Scopes()
+	case layoutName:
+		return "oci", pathScopes(n.l.Path)
+	case dirName:
+		return "dir", pathScopes(n.path)
+	case layoutArchiveName:
+		return "oci-archive", pathScopes(n.l.Path)
+	case archiveName:
+		return "docker-archive", nil
+	}
+	return "-", nil
+}
+
+func pathScopes(path string) []string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = real
+	}
+	return reference.PathScopes(abs)
+}

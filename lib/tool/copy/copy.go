@@ -124,6 +124,7 @@ type job struct {
 	src, dst   transport.Name
 	platforms  []oci.Platform
 	additional []reference.Docker
+	to         *transport.Access
 }
 
 func (c *command) parse(std *cli.IO, args []string) (*job, error) {
@@ -183,7 +184,7 @@ func (j *job) do(ctx context.Context, std *cli.IO, n image.Notify) (res engine.R
 	if res, err = p.Run(ctx); err != nil {
 		return res, err
 	}
-	return res, tool.At(image.SideDestination, j.dst, "tag", transport.Tag(ctx, dst, j.dst, j.additional))
+	return res, tool.At(image.SideDestination, j.dst, "tag", transport.Tag(ctx, j.dst, j.to, p.Tree, j.additional))
 }
 
 func (j *job) openSource(ctx context.Context, std *cli.IO, n image.Notify) (image.Source, error) {
@@ -199,15 +200,22 @@ func (j *job) openDestination(ctx context.Context, std *cli.IO, n image.Notify) 
 	if err != nil {
 		return nil, err
 	}
-	a.Replace = j.replace
-	a.Labels = j.additional
-	if d := j.src.Docker(); !d.IsZero() && j.dst.Docker().IsZero() {
-		a.SourceName = d
-	}
+	j.to = a
+	a.Replace, a.Labels = j.replace, j.labels()
 	if j.dryRun {
-		return transport.Nowhere(j.dst), nil
+		return transport.Nowhere(ctx, j.dst, a)
 	}
 	return j.dst.Destination(ctx, a)
+}
+
+// labels are what an archive or stream calls the image, beside its own name:
+// the additional names or, without any, what the source is called.
+func (j *job) labels() []reference.Docker {
+	d := j.src.Docker()
+	if len(j.additional) > 0 || d.Tag == "" || !j.dst.Docker().IsZero() {
+		return j.additional
+	}
+	return []reference.Docker{d}
 }
 
 func (j *job) options(n image.Notify) engine.Options {

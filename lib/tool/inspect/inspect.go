@@ -12,6 +12,7 @@ import (
 	engine "github.com/imgtools/imgtools/lib/copy"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
+	"github.com/imgtools/imgtools/lib/reference"
 	"github.com/imgtools/imgtools/lib/tool"
 	"github.com/imgtools/imgtools/lib/transport"
 )
@@ -147,7 +148,7 @@ func (c *command) show(ctx context.Context, std *cli.IO, name transport.Name, a 
 	case c.blob != "":
 		return v.blob(digest.Digest(c.blob), c.force)
 	case c.head:
-		return v.head(c.force)
+		return v.head(a, c.force)
 	}
 	return v.summary(c.tags, c.format)
 }
@@ -249,6 +250,24 @@ func (v *view) blob(d digest.Digest, force bool) error {
 	}
 	_, err = blob.Copy(v.std.Out, b)
 	return err
+}
+
+// head writes an image stream without the layers.
+func (v *view) head(a *transport.Access, force bool) error {
+	if err := cli.RefuseTerminal(v.std.Out, force); err != nil {
+		return err
+	}
+	t, err := v.root()
+	if err != nil {
+		return err
+	}
+	if err := t.Grow(v.ctx, v.src, nil); err != nil {
+		return err
+	}
+	if d := v.name.Docker(); d.Tag != "" {
+		a.Labels = []reference.Docker{d}
+	}
+	return transport.Head(v.ctx, v.src, t, a)
 }
 
 func (v *view) summary(tags bool, format string) error {

@@ -53,7 +53,7 @@ func (a *access) given(name string, v *string) *string {
 	return nil
 }
 
-// config checks the options and makes an access of them.
+// open checks the options and makes an access of them.
 func (a *access) open(p *program, c common, n image.Notify) (*transport.Access, error) {
 	e := auth.Explicit{Creds: a.given("creds", &a.creds), Username: a.given("username", &a.username), Password: a.given("password", &a.password), NoCreds: a.noCreds}
 	if _, _, err := e.Credential(); err != nil {
@@ -66,8 +66,8 @@ func (a *access) open(p *program, c common, n image.Notify) (*transport.Access, 
 	if !cfg.TLSVerify.Given {
 		cfg.TLSVerify = p.global.tlsVerify
 	}
-	common := tool.CommonConfig{AuthFile: c.authFile, RetryTimes: c.retryTimes, RetryDelay: c.retryDelay}
-	out, err := cfg.Access(p.std, &common, n)
+	both := tool.CommonConfig{AuthFile: c.authFile, RetryTimes: max(c.retryTimes, tool.DefaultRetries), RetryDelay: c.retryDelay, Debug: p.global.debug}
+	out, err := cfg.Access(p.std, &both, n)
 	if err != nil {
 		return nil, err
 	}

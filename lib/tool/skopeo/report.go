@@ -85,7 +85,7 @@ func cause(name transport.Name, err error) error {
 	var r *registry.Error
 	d := name.Docker()
 	if errors.As(err, &r) && !d.IsZero() {
-		return fmt.Errorf("reading manifest %s in %s: %w", reference(d.Tag, d.Digest.String()), host(d.Domain)+"/"+d.Path, &registryText{r})
+		return fmt.Errorf("reading manifest %s in %s: %w", reference(d.Tag, d.Digest.String()), d.Domain+"/"+d.Path, r)
 	}
 	if errors.Is(err, image.ErrNotFound) && strings.HasPrefix(name.String(), "oci") {
 		return &layoutError{err}
@@ -99,28 +99,3 @@ func reference(tag, digest string) string {
 	}
 	return digest
 }
-
-func host(domain string) string {
-	if domain == "docker.io" {
-		return "docker.io"
-	}
-	return domain
-}
-
-// A registryText is a registry's error in the words of the registry.
-type registryText struct{ *registry.Error }
-
-func (e *registryText) Error() string {
-	if e.Code == "" {
-		return e.Error1()
-	}
-	code := strings.ToLower(strings.ReplaceAll(e.Code, "_", " "))
-	if e.Message == "" || e.Message == code {
-		return code
-	}
-	return code + ": " + e.Message
-}
-
-func (e *registryText) Error1() string { return e.Error.Error() }
-
-func (e *registryText) Unwrap() error { return e.Error }

@@ -52,15 +52,15 @@ const annotationImageName = "io.containerd.image.name"
 
 // Limits on what an archive may make us read or remember.
 const (
-	maxMembers  = 1_000_000 // members of a tar
-	maxHeader   = 4 << 20   // bytes between the content of two members
-	maxTrailer  = 16 << 20  // bytes of zeros behind the end mark
-	maxNames    = 32 << 20  // bytes for the names of members
-	maxLinks    = 64        // links that lead to one member
-	maxDocker   = 1 << 20   // bytes of manifest.json
-	maxWaiting  = 16 << 20  // bytes of documents of a stream that wait in memory
-	maxAhead    = 4 << 20   // bytes of blobs of a stream that wait in memory
-	maxPromises = 100_000   // blobs that the manifests of a stream may announce
+	maxMembers  = 500_000  // members of a tar
+	maxHeader   = 4 << 20  // bytes between the content of two members
+	maxTrailer  = 16 << 20 // bytes of zeros behind the end mark
+	maxNames    = 32 << 20 // bytes for the names of members
+	maxLinks    = 64       // links that lead to one member
+	maxDocker   = 1 << 20  // bytes of manifest.json
+	maxWaiting  = 16 << 20 // bytes of documents of a stream that wait in memory
+	maxAhead    = 4 << 20  // bytes of blobs of a stream that wait in memory
+	maxPromises = 100_000  // blobs that the manifests of a stream may announce
 )
 
 // A Selection says which image of an archive is meant, and by which view. The
@@ -69,7 +69,8 @@ type Selection struct {
 	View View
 
 	// Name is a reference name of index.json or, in the Docker and Any
-	// view, a docker reference, compared after normalising.
+	// view, a docker reference, compared after normalising. For index.json
+	// it may end in @ and the digest of the manifest.
 	Name string
 
 	// Position is the place of the image in index.json or manifest.json,

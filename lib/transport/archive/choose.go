@@ -112,7 +112,7 @@ func (c *catalogue) pickOCI(ix *oci.Manifest, s Selection) (oci.Descriptor, erro
 	case s.Position > 0:
 		return all[s.Position-1], nil
 	case s.Name != "":
-		return pickName(all, s)
+		return c.pickName(all, s)
 	case s.Digest != "":
 		return c.pickDigest(all, s.Digest)
 	}
@@ -158,9 +158,32 @@ func nameOf(d oci.Descriptor) string {
 	return d.Annotations[oci.AnnotationRefName]
 }
 
-// pickName returns the entry with a name. One that has no other name goes
+// pickName returns the entry with the name that s has. One that ends in @ and
+// a digest is, if there is no such entry, the name before it, and the digest
+// that the manifest must have.
+func (c *catalogue) pickName(all []oci.Descriptor, s Selection) (oci.Descriptor, error) {
+	d, err := entryNamed(all, s)
+	i := strings.LastIndexByte(s.Name, '@')
+	if !errors.Is(err, image.ErrNotFound) || i < 0 {
+		return d, err
+	}
+	want := digest.Digest(s.Name[i+1:])
+	if oci.CheckDigest(want) != nil {
+		return d, err
+	}
+	s.Name = s.Name[:i]
+	if s.Name == "" {
+		return c.pickDigest(all, want)
+	}
+	if d, err = entryNamed(all, s); err == nil && d.Digest != want {
+		err = fmt.Errorf("manifest %s: %w: it is %s", want, image.ErrMismatch, d.Digest)
+	}
+	return d, err
+}
+
+// entryNamed returns the entry with a name. One that has no other name goes
 // before one of which it is the tag only.
-func pickName(all []oci.Descriptor, s Selection) (oci.Descriptor, error) {
+func entryNamed(all []oci.Descriptor, s Selection) (oci.Descriptor, error) {
 	rules := []func(oci.Descriptor) bool{
 		func(d oci.Descriptor) bool { return nameOf(d) == s.Name },
 		func(d oci.Descriptor) bool { return d.Annotations[oci.AnnotationRefName] == s.Name },
@@ -201,147 +224,6 @@ func (c *catalogue) pickDigest(all []oci.Descriptor, want digest.Digest) (oci.De
 	return oci.Descriptor{Digest: want, Size: int64(len(b))}, err
 }
 
-var errNoDocker = errors.New("no " + dockerName)
-
-// lookDocker returns the image that s means in manifest.json.
-func (c *catalogue) lookDocker(s Selection) (*choice, error) {
-	images, err := c.readDocker()
-	if errors.Is(err, image.ErrNotFound) {
-		return nil, fmt.Errorf("%w: the archive has %w: it is no docker archive", image.ErrIncomplete, errNoDocker)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if s.Digest != "" && s.Name == "" && s.Position == 0 && len(images) > 1 {
-		root, err := c.pickDigest(nil, s.Digest)
-		return &choice{root: root}, err
-	}
-	e, err := pickDocker(images, s)
-	if err != nil {
-		return nil, err
-	}
-	root, err := c.manifestOf(e, s)
-	switch {
-	case err != nil:
-		return nil, err
-	case root != nil:
-		return &choice{root: *root}, nil
-	}
-	return &choice{docker: e}, nil
-}
-
-func pickDocker(images []dockerImage, s Selection) (*dockerImage, error) {
-	switch {
-	case s.Position > len(images):
-		return nil, &said{fmt.Sprintf("Invalid source index @%d, only %d manifest items available", s.Position-1, len(images)), []error{image.ErrNotFound}}
-	case s.Position > 0:
-		return &images[s.Position-1], nil
-	case s.Name != "":
-		return pickTag(images, s.Name)
-	case len(images) != 1:
-		return nil, &said{fmt.Sprintf("Unexpected tar manifest.json: expected 1 item, got %d", len(images)), []error{image.ErrUnsupported}}
-	}
-	return &images[0], nil
-}
-
-func pickTag(images []dockerImage, name string) (*dockerImage, error) {
-	ref, err := reference.ParseDocker(name)
-	if err != nil {
-		return nil, fmt.Errorf("%q: %w", name, err)
-	}
-	for i := range images {
-		if images[i].has(ref) {
-			return &images[i], nil
-		}
-	}
-	return nil, &said{fmt.Sprintf("Tag %q not found", ref.WithDefaultTag()), []error{image.ErrNotFound}}
-}
-
-// manifestOf returns the manifest, among those that index.json leads to, of
-// which e is the docker view: it has the same configuration and layers. That
-// one is taken, so that an image keeps its digest. Nil means that there is
-// none, and that all were looked at.
-func (c *catalogue) manifestOf(e *dockerImage, s Selection) (*oci.Descriptor, error) {
-	config, ok := blobDigest(memberName(e.Config))
-	if !ok {
-		return nil, nil
-	}
-	ix, err := c.readIndex()
-	if errors.Is(err, image.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	all := slices.Clone(ix.Manifests)
-	if ref, err := reference.ParseDocker(s.Name); err == nil {
-		slices.SortStableFunc(all, func(a, b oci.Descriptor) int { return rank(a, ref) - rank(b, ref) })
-	}
-	f := finder{catalogue: c, entry: e, config: config}
-	d, err := f.find(all, 0)
-	switch {
-	case err != nil || d != nil:
-		return d, err
-	case f.later:
-		return nil, image.ErrLater
-	case f.unread != nil:
-		return nil, fmt.Errorf("%w: the manifest of which %s is a view is not found, and not all could be read: %w", image.ErrIncomplete, dockerName, f.unread)
-	}
-	return nil, nil
-}
-
-// rank puts the entries with a name first.
-func rank(d oci.Descriptor, ref reference.Docker) int {
-	if sameName(nameOf(d), ref) {
-		return 0
-	}
-	return 1
-}
-
-// A finder looks for the manifest that an entry of manifest.json is the view
-// of.
-type finder struct {
-	*catalogue
-	entry  *dockerImage
-	config digest.Digest
-	seen   int
-	later  bool  // a manifest may still come
-	unread error // why one could not be read
-}
-
-func (f *finder) find(all []oci.Descriptor, depth int) (*oci.Descriptor, error) {
-	for i, d := range all {
-		if f.seen++; f.seen > oci.MaxEntries || depth > oci.MaxDepth {
-			return nil, fmt.Errorf("%w: indexes nested deeper than %d or with more than %d entries", oci.ErrInvalid, oci.MaxDepth, oci.MaxEntries)
-		}
-		if !oci.IsManifestType(d.MediaType) {
-			continue
-		}
-		m, err := f.parse(d)
-		switch {
-		case errors.Is(err, image.ErrLater):
-			f.later = true
-		case err != nil:
-			f.unread = fmt.Errorf("manifest %s: %w", d.Digest, err)
-		case m.IsIndex():
-			if found, err := f.find(m.Manifests, depth+1); found != nil || err != nil {
-				return found, err
-			}
-		case f.is(m) && !f.later:
-			return &all[i], nil
-		}
-	}
-	return nil, nil
-}
-
-// is reports whether m has the configuration and the layers of the entry.
-func (f *finder) is(m *oci.Manifest) bool {
-	return m.Config != nil && m.Config.Digest == f.config &&
-		slices.EqualFunc(m.Layers, f.entry.Layers, func(d oci.Descriptor, name string) bool {
-			return memberName(name) == blobName(d.Digest)
-		})
-}
-
 // parse returns a manifest of the archive. Its bytes are looked at only to
 // find the one that is meant: whoever reads that one checks its digest.
 func (c *catalogue) parse(d oci.Descriptor) (*oci.Manifest, error) {
@@ -366,12 +248,19 @@ func (c *catalogue) parse(d oci.Descriptor) (*oci.Manifest, error) {
 	return m, nil
 }
 
-// manifest returns the manifest with that digest, which must be somewhere in
-// the archive.
+// manifest returns the manifest that d describes, whose size may be -1. Nobody
+// else can tell that the one which a selection led to has d's digest.
 func (c *catalogue) manifest(d oci.Descriptor) (oci.Raw, error) {
 	b, err := c.document(blobName(d.Digest), oci.MaxManifest)
 	if err != nil {
 		return oci.Raw{}, fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
-	return oci.Raw{MediaType: d.MediaType, Bytes: b}, nil
+	raw := oci.Raw{MediaType: d.MediaType, Bytes: b}
+	if got := raw.DigestBy(d.Digest.Algorithm()); got != d.Digest {
+		return oci.Raw{}, fmt.Errorf("manifest %s: %w: it is %s", d.Digest, image.ErrMismatch, got)
+	}
+	if d.Size >= 0 && d.Size != int64(len(b)) {
+		return oci.Raw{}, fmt.Errorf("manifest %s: %w: it has %d bytes, not %d", d.Digest, image.ErrMismatch, len(b), d.Size)
+	}
+	return raw, nil
 }

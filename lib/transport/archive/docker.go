@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
@@ -109,9 +110,23 @@ func sameName(name string, ref reference.Docker) bool {
 	return err == nil && have.WithDefaultTag() == ref.WithDefaultTag()
 }
 
+// namedDigest is the digest that a configuration is named by: HEX.json, or
+// sha256:HEX. Nothing else in a docker archive vouches for it.
+func (d *dockerImage) namedDigest() (digest.Digest, bool) {
+	name := strings.TrimSuffix(path.Base(d.Config), ".json")
+	if !strings.Contains(name, ":") {
+		name = "sha256:" + name
+	}
+	want := digest.Digest(name)
+	return want, oci.CheckDigest(want) == nil
+}
+
 // diffIDs returns the digests that the layers of d have when unpacked, one for
 // each, out of its configuration.
 func (d *dockerImage) diffIDs(config []byte) ([]digest.Digest, error) {
+	if want, ok := d.namedDigest(); ok && want.Algorithm().FromBytes(config) != want {
+		return nil, fmt.Errorf("configuration %q: %w: it is %s", d.Config, image.ErrMismatch, digest.FromBytes(config))
+	}
 	c, err := oci.ParseConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.Config, err)

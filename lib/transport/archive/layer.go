@@ -102,13 +102,10 @@ func (u *unpacked) drop() {
 	}
 }
 
-// checkDiffID compares what a layer is when unpacked with what its image's
+// wrongLayer is the error about a layer that unpacked is not what its image's
 // configuration says.
-func checkDiffID(name string, got, want digest.Digest) error {
-	if got != want {
-		return fmt.Errorf("layer %q: %w: unpacked it is %s, and the configuration has %s", name, image.ErrMismatch, got, want)
-	}
-	return nil
+func wrongLayer(name string, got, want digest.Digest) error {
+	return fmt.Errorf("layer %q: %w: unpacked it is %s, and the configuration has %s", name, image.ErrMismatch, got, want)
 }
 
 // A storedLayer is a layer of a docker archive.

@@ -38,6 +38,7 @@ type Reader struct {
 	pending *entry              // has been come to, and is for Next
 	ready   []*entry            // are before it, and in memory
 	ahead   int64               // bytes of these
+	given   *entry              // what Next gave out last
 }
 
 // NewReader returns a Reader of the tar in r, which may be compressed. It reads
@@ -51,7 +52,7 @@ func NewReader(r io.Reader, sel Selection) *Reader {
 
 // Close frees what the reader holds. It does not wait for the stream.
 func (r *Reader) Close() error {
-	r.drop()
+	r.given.drop()
 	if r.in != nil {
 		r.in.close()
 		r.in = nil
@@ -71,7 +72,7 @@ func (r *Reader) Made() bool { return r.made != nil }
 // digest of a layer of a docker archive is "".
 func (r *Reader) Next(ctx context.Context) (*blob.Blob, error) {
 	r.begin(ctx)
-	r.drop()
+	r.given.drop()
 	for r.err == nil && r.pending == nil && len(r.ready) == 0 {
 		r.err = r.step()
 	}
@@ -177,7 +178,7 @@ func (r *Reader) manifest(d digest.Digest) (oci.Raw, error) {
 	if r.made != nil && r.made.DigestBy(d.Algorithm()) == d {
 		return *r.made, nil
 	}
-	raw, err := r.cat.manifest(oci.Descriptor{Digest: d})
+	raw, err := r.cat.manifest(oci.Descriptor{Digest: d, Size: -1})
 	if errors.Is(err, image.ErrNotFound) && r.made == nil {
 		if _, e := r.manifest(""); e == nil && r.made != nil {
 			return r.manifest(d)
@@ -209,8 +210,8 @@ func (r *Reader) make(e *dockerImage) (oci.Raw, error) {
 		if !ok || l.desc.Digest == "" {
 			return oci.Raw{}, lost(r.absent(fmt.Sprintf("layer %q", name)))
 		}
-		if err := checkDiffID(name, l.diffID, ids[i]); l.diffID != "" && err != nil {
-			return oci.Raw{}, err
+		if l.diffID != "" && l.diffID != ids[i] {
+			return oci.Raw{}, wrongLayer(name, l.diffID, ids[i])
 		}
 		layers = append(layers, l.desc)
 	}
@@ -246,8 +247,7 @@ func (r *Reader) goOn(ctx context.Context) error {
 		if r.ahead+e.desc.Size > maxAhead {
 			return image.ErrLater
 		}
-		if err := e.hold(); err != nil {
-			r.err = r.walk.damaged(err)
+		if r.err = r.hold(e); r.err != nil {
 			return r.err
 		}
 		r.ahead += e.desc.Size
@@ -260,6 +260,17 @@ func (r *Reader) goOn(ctx context.Context) error {
 		return nil
 	}
 	return r.err
+}
+
+// hold reads a pending blob into memory.
+func (r *Reader) hold(e *entry) error {
+	if err := e.hold(); err != nil {
+		return r.walk.damaged(err)
+	}
+	if e.layer != nil {
+		return e.identify()
+	}
+	return nil
 }
 
 // begin notes who reads now, and opens the stream the first time.

@@ -20,9 +20,10 @@ type entry struct {
 	name   string
 	desc   oci.Descriptor
 	body   io.Reader
-	held   []byte // all of it, if it is in memory
-	layer  *storedLayer
-	digest *unpacked // of a layer whose unpacked digest is wanted
+	held   []byte       // all of it, if it is in memory
+	layer  *storedLayer // what is learned of it, if it is a docker archive's
+	packed string       // its compression
+	digest *unpacked    // while it is read
 }
 
 // peek returns the beginning of the content.
@@ -45,14 +46,27 @@ func (e *entry) hold() error {
 	return nil
 }
 
+// identify finds out what a layer is that is in memory.
+func (e *entry) identify() error {
+	u := newUnpacked(e.packed)
+	u.Write(e.held)
+	diffID, err := u.sum()
+	if err != nil {
+		return fmt.Errorf("layer %q: %w: %w", e.name, image.ErrMismatch, err)
+	}
+	e.desc.Digest = digest.FromBytes(e.held)
+	*e.layer = storedLayer{e.desc, diffID}
+	return nil
+}
+
 // sort decides what to do with a member.
 func (r *Reader) sort(e *entry) error {
 	d, isBlob := blobDigest(e.name)
 	switch {
 	case e.name == indexName:
-		return r.document1(e, oci.MaxManifest)
+		return r.takeHead(e, oci.MaxManifest)
 	case e.name == dockerName && r.sel.View != OCI:
-		return r.document1(e, maxDocker)
+		return r.takeHead(e, maxDocker)
 	case isBlob:
 		e.desc.Digest = d
 		return r.sortBlob(e)
@@ -62,9 +76,9 @@ func (r *Reader) sort(e *entry) error {
 	return r.sortDocker(e)
 }
 
-// document1 takes index.json or manifest.json, which come once: what has been
+// takeHead takes index.json or manifest.json, which come once: what has been
 // done by the first cannot be taken back.
-func (r *Reader) document1(e *entry, limit int64) error {
+func (r *Reader) takeHead(e *entry, limit int64) error {
 	if e.desc.Size > limit {
 		return fmt.Errorf("%s: %w: %d bytes, more than %d", e.name, image.ErrTooLarge, e.desc.Size, limit)
 	}
@@ -100,7 +114,7 @@ func (r *Reader) sortBlob(e *entry) error {
 	if !promised {
 		e.desc.MediaType = oci.MediaTypeOctetStream
 	}
-	if e.desc.Size > oci.MaxManifest || !keep && (promised || r.cat.chosen != nil) {
+	if e.desc.Size > oci.MaxManifest || !keep && (promised || r.cat.chosen != nil && r.shelf.awaited == 0) {
 		return r.handOut(e)
 	}
 	if !keep {
@@ -121,7 +135,13 @@ func (r *Reader) sortBlob(e *entry) error {
 	if r.shelf.manifests[d] {
 		r.shelf.learn(d)
 	}
-	return r.members.add(e.name, "", nil)
+	return r.members.add(e.name, "", storedPlain(e))
+}
+
+// storedPlain is a layer whose name is its digest. Nothing is known to begin
+// like JSON when compressed.
+func storedPlain(e *entry) *storedLayer {
+	return &storedLayer{oci.Descriptor{MediaType: oci.MediaTypeDockerLayer, Digest: e.desc.Digest, Size: e.desc.Size}, e.desc.Digest}
 }
 
 // isConfig reports whether manifest.json, if it has come, names a
@@ -147,9 +167,9 @@ func (r *Reader) handOut(e *entry) error {
 	if err != nil {
 		return nil // no layer
 	}
-	l := &storedLayer{desc: oci.Descriptor{MediaType: mediaType, Digest: e.desc.Digest, Size: e.desc.Size}}
-	if compression == blob.Plain {
-		l.diffID = e.desc.Digest
+	l := storedPlain(e)
+	if compression != blob.Plain {
+		l.desc.MediaType, l.diffID = mediaType, ""
 	}
 	return r.members.add(e.name, "", l)
 }
@@ -172,7 +192,7 @@ func (r *Reader) sortDocker(e *entry) error {
 	case isLayer, !known && looksLikeLayer(e.name, head):
 		return r.takeLayer(e, blob.Sniff(head))
 	case known && !r.isConfig(e.name), !looksLikeDocument(head), e.desc.Size > oci.MaxManifest:
-		return r.members.add(e.name, "", nil)
+		return r.members.add(e.name, "", &storedLayer{})
 	}
 	if err := e.hold(); err != nil {
 		return err
@@ -180,7 +200,7 @@ func (r *Reader) sortDocker(e *entry) error {
 	if err := r.shelf.add(e); err != nil {
 		return err
 	}
-	return r.members.add(e.name, "", nil)
+	return r.members.add(e.name, "", &storedLayer{})
 }
 
 // takeLayer leaves a layer of a docker archive to Next. Its digest will be
@@ -191,16 +211,16 @@ func (r *Reader) takeLayer(e *entry, compression string) error {
 		return err
 	}
 	e.desc.MediaType = mediaType
-	e.layer = &storedLayer{}
-	e.digest = newUnpacked(compression)
+	e.layer, e.packed = &storedLayer{}, compression
 	r.pending = e
 	return r.members.add(e.name, "", e.layer)
 }
 
 // blob gives an entry out.
 func (r *Reader) blob(e *entry) *blob.Blob {
+	r.given = e
 	b := &blob.Blob{Desc: e.desc, Reader: &content{e, r}}
-	if e.layer != nil {
+	if e.layer != nil && e.desc.Digest == "" {
 		b.Placed = func(d oci.Descriptor) { e.layer.desc = d }
 	}
 	return b
@@ -214,7 +234,10 @@ type content struct {
 
 func (c *content) Read(p []byte) (int, error) {
 	n, err := c.body.Read(p)
-	if c.digest != nil {
+	if c.layer != nil && c.desc.Digest == "" {
+		if c.digest == nil {
+			c.digest = newUnpacked(c.packed)
+		}
 		c.digest.Write(p[:n])
 	}
 	switch {
@@ -235,6 +258,7 @@ type shelf struct {
 	docs      map[string][]byte // by name
 	bytes     int64
 	manifests map[digest.Digest]bool   // what is a manifest, whether or not it has come
+	awaited   int                      // of these have not come
 	promised  map[digest.Digest]string // media types of blobs that manifests name
 }
 
@@ -249,9 +273,20 @@ func (s *shelf) add(e *entry) error {
 		s.docs = map[string][]byte{}
 		s.manifests, s.promised = map[digest.Digest]bool{}, map[digest.Digest]string{}
 	}
+	if _, again := s.docs[e.name]; !again && s.manifests[e.desc.Digest] {
+		s.awaited--
+	}
 	s.bytes += e.desc.Size
 	s.docs[e.name] = e.held
 	return nil
+}
+
+// drop ends what was begun with a layer that is not read to its end.
+func (e *entry) drop() {
+	if e != nil && e.digest != nil {
+		e.digest.drop()
+		e.digest = nil
+	}
 }
 
 // find returns the document with a digest, whatever its name.
@@ -259,8 +294,8 @@ func (s *shelf) find(d digest.Digest) ([]byte, bool) {
 	if b, ok := s.docs[blobName(d)]; ok {
 		return b, true
 	}
-	for _, b := range s.docs {
-		if d.Algorithm().FromBytes(b) == d {
+	for name, b := range s.docs {
+		if _, other := blobDigest(name); !other && d.Algorithm().FromBytes(b) == d {
 			return b, true
 		}
 	}
@@ -284,6 +319,9 @@ func (s *shelf) expect(m *oci.Manifest) {
 	for _, d := range m.Manifests {
 		if !s.manifests[d.Digest] && len(s.manifests) < maxPromises {
 			s.manifests[d.Digest] = true
+			if _, here := s.docs[blobName(d.Digest)]; !here {
+				s.awaited++
+			}
 			s.learn(d.Digest)
 		}
 	}

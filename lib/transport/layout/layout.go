@@ -165,7 +165,7 @@ func (r reader) Read(p []byte) (int, error) {
 }
 
 // put writes the blob, which somebody else has verified by the time that its
-// reader ends, into a file of dir that gets the name of its digest.
+// reader ends, into a file that is made in dir and gets the name of its digest.
 func (d disk) put(ctx context.Context, dir string, b *blob.Blob, name func(digest.Digest) string) (oci.Descriptor, error) {
 	t, err := d.temp(dir)
 	if err != nil {
@@ -180,7 +180,7 @@ func (d disk) put(ctx context.Context, dir string, b *blob.Blob, name func(diges
 		t.drop()
 		return oci.Descriptor{}, err
 	}
-	return desc, t.keep(path.Join(dir, name(desc.Digest)))
+	return desc, t.keep(name(desc.Digest))
 }
 
 // measured is d after n bytes of content were written.

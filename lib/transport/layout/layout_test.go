@@ -20,6 +20,7 @@ import (
 	"github.com/imgtools/imgtools/lib/image/imagetest"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/reference"
+	"github.com/imgtools/imgtools/test/harness"
 )
 
 // Some tests need a writer that is another process, to kill it or to have it
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(child())
 	}
-	os.Exit(m.Run())
+	os.Exit(harness.Main(m))
 }
 
 // A place is one of the two transports, for tests that both must pass.
@@ -380,4 +381,16 @@ func TestCommitWrongManifest(t *testing.T) {
 			t.Errorf("%s: Commit = %v; want %v", p.name, err, image.ErrMismatch)
 		}
 	}
+}
+
+func blobOf(c *imagetest.Content, d oci.Descriptor) *blob.Blob {
+	b, err := blob.Verify(&blob.Blob{Desc: d, Reader: bytes.NewReader(c.Blobs[d.Digest])})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func badBlob() *blob.Blob {
+	return &blob.Blob{Desc: desc("bad"), Reader: io.MultiReader(strings.NewReader("b"), failing{})}
 }

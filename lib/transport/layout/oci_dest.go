@@ -42,6 +42,7 @@ type OCIDestination struct {
 	known  known
 
 	mu    sync.Mutex
+	made  bool     // nothing is missing in
 	root  disk     // the layout
 	guard *os.File // its blobs/, locked
 	blobs disk     // where blobs are
@@ -51,7 +52,8 @@ type OCIDestination struct {
 // layout at l.Path. Nothing is made before there is something to write; the
 // directory above must exist. A directory that holds anything else than a
 // layout is refused, as is a position as name. Errors: fs.ErrNotExist,
-// image.ErrUnsupported, reference.ErrIndex, oci.ErrInvalid.
+// image.ErrUnsupported, reference.ErrIndex, reference.ErrFormat,
+// oci.ErrInvalid.
 func CreateOCI(l reference.Layout, o Options) (*OCIDestination, error) {
 	return createOCI(l, o, nil)
 }
@@ -60,8 +62,8 @@ func createOCI(l reference.Layout, o Options, s step) (*OCIDestination, error) {
 	if err := l.CheckDestination(); err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(l.Name, "@") {
-		return nil, fmt.Errorf("%w: %q is no name to write to", image.ErrUnsupported, l.Name)
+	if l.Name != "" && !reference.ValidRefName(l.Name) {
+		return nil, fmt.Errorf("%w: %q is no name to write to", reference.ErrFormat, l.Name)
 	}
 	if l.Path == "" {
 		l.Path = "."
@@ -172,10 +174,11 @@ func (d *OCIDestination) Put(ctx context.Context, b *blob.Blob) (oci.Descriptor,
 func (d *OCIDestination) open(ctx context.Context, create bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if create && d.guard == nil {
+	if create && !d.made {
 		if err := d.make(); err != nil {
 			return err
 		}
+		d.made = true
 	}
 	if d.guard == nil && d.root.Root != nil {
 		guard, err := d.root.lock(ctx, blobsDir, unix.LOCK_SH)

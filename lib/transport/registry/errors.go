@@ -31,6 +31,7 @@ type Error struct {
 
 	where      string        // the host, if it is not the registry's
 	retryAfter time.Duration // below 0: not given
+	token      bool          // it is a token service's: says nothing of images
 }
 
 // Error returns the reason alone, so that it can stand behind what was tried:
@@ -60,6 +61,9 @@ func (e *Error) reason() string {
 
 // Is makes an Error one of lib/image.
 func (e *Error) Is(target error) bool {
+	if e.token && (target == image.ErrNotFound || target == image.ErrMismatch || target == image.ErrIncomplete) {
+		return false
+	}
 	switch target {
 	case image.ErrIncomplete:
 		return e.Code == "MANIFEST_BLOB_UNKNOWN"
@@ -124,7 +128,7 @@ func (m *remote) errorOf(resp *response, hide func(string) string) error {
 	if err != nil {
 		body = nil // the status says enough
 	}
-	e.Code, e.Message = parseErrorBody(body, resp.StatusCode)
+	e.Code, e.Message = parseErrorBody([]byte(hide(string(body))), resp.StatusCode)
 	if resp.StatusCode == http.StatusUnauthorized {
 		e.refine(parseChallenges(resp.Header["Www-Authenticate"]))
 	}

@@ -12,17 +12,19 @@ import (
 const maxRedirects = 5
 
 // A request is something to be asked of the registry, or of whoever it names.
-// It may be sent several times, but for one with a body.
+// It may be sent several times, unless it has a body that is read but once.
 type request struct {
 	method string
 	path   string // at the registry; or
 	query  string
 	url    *url.URL // anywhere
 
-	header http.Header // may go wherever the request goes
-	form   string      // body with secrets: never goes to a second origin
-	body   *body       // of a blob or manifest
-	slow   time.Duration // more than the usual, for the answer
+	header   http.Header   // may go wherever the request goes
+	memory   []byte        // a body that can be sent again; or
+	body     *body         // one that can be sent once
+	secret   bool          // the body is for the first origin only
+	stranger bool          // never shown anything, wherever it goes
+	slow     time.Duration // more than the usual, for the answer
 }
 
 // A response is an answer, and whether it came from where the request was
@@ -59,7 +61,7 @@ func (m *remote) follow(ctx context.Context, req *request, auth string) (*respon
 			err = refuse("%s redirects more than %d times", bare(at), maxRedirects)
 		}
 		out.left = out.left || err == nil && originOf(next) != start
-		if err == nil && out.left && req.form != "" {
+		if err == nil && out.left && req.secret {
 			err = refuse("%s redirects a request that holds a secret to %s", bare(at), bare(next))
 		}
 		out.discard()

@@ -111,7 +111,9 @@ func (c Credential) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "credential of 
 // A Repository is one repository of a registry. Connections, and what has
 // been learned about the registry, are shared among its sources and
 // destinations.
-type Repository struct {
+type Repository struct{ *repository }
+
+type repository struct {
 	ref    reference.Docker
 	o      Options
 	remote *remote
@@ -138,18 +140,18 @@ func New(ref reference.Docker, o Options) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Repository{
+	return &Repository{&repository{
 		ref:    ref,
 		o:      o,
 		remote: m,
 		retry:  newRetrier(o.Retry, o.Side, o.Notify),
 		warned: map[string]bool{},
 		pool:   sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }},
-	}, nil
+	}}, nil
 }
 
-// Reference returns what the repository was made for.
-func (r *Repository) Reference() reference.Docker { return r.ref }
+// Reference returns the reference that all this is about.
+func (r *repository) Reference() reference.Docker { return r.ref }
 
 // wireName is where a registry is to be found.
 func wireName(domain string) string {
@@ -174,7 +176,7 @@ func checkReference(ref reference.Docker) error {
 }
 
 // warn tells what the registry wants the user to know, each text once.
-func (r *Repository) warn(text string) {
+func (r *repository) warn(text string) {
 	const most = 100
 	r.mu.Lock()
 	fresh := !r.warned[text] && len(r.warned) < most

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -233,12 +233,13 @@ func (m *remote) build(ctx context.Context, req *request, u *url.URL, auth strin
 	if auth != "" {
 		out.Header.Set("Authorization", auth)
 	}
-	switch {
-	case req.form != "":
-		out.Body, out.ContentLength = io.NopCloser(strings.NewReader(req.form)), int64(len(req.form))
-	case req.body != nil:
-		req.body.watch = w
-		out.Body, out.ContentLength = req.body, req.body.size
+	b := req.body
+	if b == nil && req.memory != nil {
+		b = newBody(bytes.NewReader(req.memory), int64(len(req.memory)))
+	}
+	if b != nil {
+		b.watch = w
+		out.Body, out.ContentLength = b, b.size
 	}
 	return out
 }

@@ -85,8 +85,12 @@ func (r *retrier) pause(ctx context.Context, n int, err error) error {
 			return err
 		}
 	}
-	r.notify.Send(image.Event{Kind: image.EventRetry, Side: r.side, Attempt: n, Attempts: r.Times, Wait: wait, Text: err.Error()})
+	r.tell(n, wait, err)
 	return sleep(ctx, wait)
+}
+
+func (r *retrier) tell(n int, wait time.Duration, err error) {
+	r.notify.Send(image.Event{Kind: image.EventRetry, Side: r.side, Attempt: n, Attempts: r.Times, Wait: wait, Text: err.Error()})
 }
 
 // passing reports whether an error is one that another try may mend.
@@ -99,7 +103,7 @@ func passing(err error) bool {
 	case errors.As(err, &answer):
 		return answer.passing()
 	}
-	return false
+	return errors.Is(err, errShort)
 }
 
 // backoff is how long to wait after the n-th failure, give or take a quarter.

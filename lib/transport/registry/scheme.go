@@ -30,6 +30,11 @@ func (m *remote) originWith(scheme string) origin {
 	return originOf(&url.URL{Scheme: scheme, Host: m.name})
 }
 
+// same reports whether two remotes are the same registry.
+func (m *remote) same(o *remote) bool {
+	return m.originWith("https") == o.originWith("https")
+}
+
 // isHome reports whether a URL is the registry's own.
 func (m *remote) isHome(u *url.URL) bool {
 	if o := m.base(); o.scheme != "" {

@@ -46,10 +46,15 @@ func capture(h http.Handler, w http.ResponseWriter, q *http.Request) *Answer {
 	return &Answer{c.status, c.header, c.body.Bytes()}
 }
 
-// send sends the answer. The header is that of w itself.
+// send sends the answer, of the body no more than the header says. The header
+// is that of w itself.
 func (a *Answer) send(w http.ResponseWriter) {
+	body := a.Body
+	if n, err := strconv.Atoi(a.Header.Get("Content-Length")); err == nil && n >= 0 {
+		body = body[:min(n, len(body))]
+	}
 	w.WriteHeader(a.Status)
-	w.Write(a.Body)
+	w.Write(body)
 }
 
 type capturing struct {

@@ -1,6 +1,7 @@
 package registrytest
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"strings"
@@ -38,8 +39,10 @@ func TooLarge(n int64) Action {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			over := q.ContentLength > n
 			if q.ContentLength < 0 {
-				read, _ := io.CopyN(io.Discard, q.Body, n+1)
+				var head bytes.Buffer
+				read, _ := io.CopyN(&head, q.Body, n+1)
 				over = read > n
+				q.Body = io.NopCloser(io.MultiReader(&head, q.Body))
 			}
 			if over {
 				refuse(w, http.StatusRequestEntityTooLarge, codeSizeInvalid, "request entity too large")

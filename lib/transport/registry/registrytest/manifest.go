@@ -197,7 +197,7 @@ func (c *call) deleteManifest() {
 		refuse(c.w, http.StatusMethodNotAllowed, codeUnsupported, "tags cannot be deleted")
 		return
 	}
-	if _, ok := c.digest(); !tag && !ok {
+	if !tag && !c.checkDigest(digest.Digest(c.to.ref)) {
 		return
 	}
 	c.mu.Lock()

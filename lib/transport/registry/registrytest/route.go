@@ -50,31 +50,37 @@ func parseRoute(path string) (route, bool) {
 	return to, ok && validName(to.repo)
 }
 
+// ends are the kinds of a path by its last part but one.
+var ends = map[string]kind{
+	"blobs":     kindBlob,
+	"manifests": kindManifest,
+	"referrers": kindReferrers,
+	"tags":      kindTags,
+}
+
 // parseEnd reads the parts of a path behind /v2/.
 func parseEnd(parts []string) (route, bool) {
 	n := len(parts)
 	if n < 3 {
 		return route{}, false
 	}
-	name := func(n int) string { return strings.Join(parts[:n], "/") }
-	last, second := parts[n-1], parts[n-2]
-	switch {
-	case second == "tags" && last == "list":
-		return route{kindTags, name(n - 2), ""}, true
-	case second == "manifests":
-		return route{kindManifest, name(n - 2), last}, true
-	case second == "referrers":
-		return route{kindReferrers, name(n - 2), last}, true
-	case second == "blobs" && last == "uploads":
-		return route{kindUploads, name(n - 2), ""}, true
-	case second == "blobs":
-		return route{kindBlob, name(n - 2), last}, true
-	case n > 3 && second == "uploads" && parts[n-3] == "blobs" && last == "":
-		return route{kindUploads, name(n - 3), ""}, true
-	case n > 3 && second == "uploads" && parts[n-3] == "blobs":
-		return route{kindUpload, name(n - 3), last}, true
+	name, last := strings.Join(parts[:n-2], "/"), parts[n-1]
+	switch k, ok := ends[parts[n-2]]; {
+	case ok && k == kindTags:
+		return route{kindTags, name, ""}, last == "list"
+	case ok && k == kindBlob && last == "uploads":
+		return route{kindUploads, name, ""}, true
+	case ok:
+		return route{k, name, last}, true
 	}
-	return route{}, false
+	name, ok := strings.CutSuffix(name, "/blobs")
+	if !ok || parts[n-2] != "uploads" {
+		return route{}, false
+	}
+	if last == "" {
+		return route{kindUploads, name, ""}, true
+	}
+	return route{kindUpload, name, last}, true
 }
 
 // validName reports whether s can be a repository: parts of lower-case

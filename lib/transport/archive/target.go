@@ -1,0 +1,281 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/oci"
+)
+
+// A target is an archive that is written to a file. As soon as the tree is
+// known so is the place of every member: blobs are written at the same time,
+// each where it belongs, and the file has the same bytes as a stream. It is an
+// image.Destination, an image.Beginner and an image.Resolver.
+type target struct {
+	path string
+	o    Options
+	was  state // of path when old was opened
+	old  *old  // whose images go into the new archive, or nil
+
+	mu     sync.Mutex
+	temp   *temp // nil before the first write
+	begun  digest.Digest
+	docs   []placedDocument
+	places map[digest.Digest]*place
+	end    int64 // behind the last member that has a place
+	loose  *loose
+}
+
+// A place is where a blob's member goes.
+type place struct {
+	offset int64 // of the header
+	header []byte
+	size   int64
+	done   bool // its content is there
+}
+
+type placedDocument struct {
+	offset int64
+	header []byte
+	data   []byte
+}
+
+// Wants implements image.Destination.
+func (t *target) Wants() image.Wants {
+	return image.Wants{Sizes: true, Single: t.o.View == Docker, Spool: filepath.Dir(t.path)}
+}
+
+// Resolve implements image.Resolver, for an archive that is extended.
+func (t *target) Resolve(context.Context) (digest.Digest, error) {
+	if t.old == nil {
+		return "", image.ErrNotFound
+	}
+	return t.old.resolve(&t.o)
+}
+
+// Begin implements image.Beginner.
+func (t *target) Begin(ctx context.Context, tree *image.Tree) error {
+	if err := live(ctx); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lay(tree)
+}
+
+// lay gives all members of the archive their places, in order.
+func (t *target) lay(tree *image.Tree) error {
+	switch t.begun {
+	case tree.Desc.Digest:
+		return nil
+	case "":
+	default:
+		return errOther
+	}
+	h, err := t.old.with(tree, &t.o)
+	if err != nil {
+		return err
+	}
+	head, err := h.head()
+	if err != nil {
+		return err
+	}
+	if err := t.open(); err != nil {
+		return err
+	}
+	for _, d := range head.docs {
+		header, err := tarHeader(d.name, int64(len(d.data)))
+		if err != nil {
+			return err
+		}
+		t.docs = append(t.docs, placedDocument{t.end, header, d.data})
+		t.end += int64(len(header)) + padded(int64(len(d.data)))
+	}
+	for _, d := range head.blobs {
+		if _, err := t.place(d); err != nil {
+			return err
+		}
+	}
+	t.begun = tree.Desc.Digest
+	return nil
+}
+
+// open makes the temporary file.
+func (t *target) open() error {
+	if t.temp != nil {
+		return nil
+	}
+	f, err := newTemp(t.path)
+	if err != nil {
+		return err
+	}
+	t.temp, t.places = f, map[digest.Digest]*place{}
+	return nil
+}
+
+// place returns the place of a blob, which is at the end if it has none yet.
+func (t *target) place(d oci.Descriptor) (*place, error) {
+	if p, ok := t.places[d.Digest]; ok {
+		if p.size != d.Size {
+			return nil, fmt.Errorf("blob %s: %w: it has %d bytes, not %d", d.Digest, image.ErrMismatch, d.Size, p.size)
+		}
+		return p, nil
+	}
+	header, err := tarHeader(blobName(d.Digest), d.Size)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{offset: t.end, header: header, size: d.Size}
+	t.places[d.Digest] = p
+	t.end += int64(len(header)) + padded(d.Size)
+	return p, nil
+}
+
+// Has implements image.Destination. A blob of the old archive is there if it
+// is what its digest says: it is read and copied then.
+func (t *target) Has(ctx context.Context, d oci.Descriptor) (bool, error) {
+	if t.has(d.Digest) {
+		return true, nil
+	}
+	if t.old == nil || oci.CheckDescriptor(d) != nil {
+		return false, nil
+	}
+	at, err := t.old.locate(d.Digest)
+	if errors.Is(err, image.ErrNotFound) || err == nil && at.size != d.Size {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, err = t.verified(ctx, d, t.old.section(at))
+	if errors.Is(err, image.ErrMismatch) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (t *target) verified(ctx context.Context, d oci.Descriptor, r io.Reader) (oci.Descriptor, error) {
+	b, err := blob.Verify(&blob.Blob{Desc: d, Reader: r})
+	if err != nil {
+		return d, err
+	}
+	return t.Put(ctx, b)
+}
+
+func (t *target) has(d digest.Digest) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p, ok := t.places[d]; ok {
+		return p.done
+	}
+	return t.loose.has(d)
+}
+
+// Put implements image.Destination.
+func (t *target) Put(ctx context.Context, b *blob.Blob) (oci.Descriptor, error) {
+	if !b.Known() {
+		return b.Desc, fmt.Errorf("%w: a blob whose digest or size is not known", image.ErrUnsupported)
+	}
+	if err := oci.CheckDescriptor(b.Desc); err != nil {
+		return b.Desc, err
+	}
+	if t.has(b.Desc.Digest) {
+		_, err := blob.Copy(io.Discard, reader{ctx, b})
+		return b.Desc, err
+	}
+	return b.Desc, t.take(b.Desc, reader{ctx, b})
+}
+
+// take writes a blob to its place. Before it is known where small ones belong
+// they wait: several come at a time, and the archive is not to depend on which
+// is first.
+func (t *target) take(d oci.Descriptor, r io.Reader) error {
+	p, l, err := t.room(d)
+	switch {
+	case err != nil:
+		return err
+	case l != nil:
+		return l.add(d, r)
+	}
+	if err := t.temp.fill(p, r); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.done = true
+	return nil
+}
+
+// room returns where a blob goes now: to its place, or among the loose ones.
+func (t *target) room(d oci.Descriptor) (*place, *loose, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	err := t.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.begun != "" || d.Size > maxLoose {
+		p, err := t.place(d)
+		return p, nil, err
+	}
+	if t.loose == nil {
+		t.loose, err = newLoose(t.path)
+	}
+	return nil, t.loose, err
+}
+
+// fill writes a member: its header, and what r holds.
+func (f *temp) fill(p *place, r io.Reader) error {
+	if _, err := f.WriteAt(p.header, p.offset); err != nil {
+		return err
+	}
+	w := &flusher{f: f.File, at: p.offset + int64(len(p.header))}
+	w.begun = w.at
+	n, err := blob.Copy(&exact{w, p.size}, r)
+	if err == nil && n != p.size {
+		err = fmt.Errorf("%w: the content has %d bytes, not %d", image.ErrMismatch, n, p.size)
+	}
+	return err
+}
+
+const flushEvery = 8 << 20 // bytes
+
+// A flusher writes a part of a file, and has the disk begin with it while more
+// is coming, so that the fsync at the end finds little left to do.
+type flusher struct {
+	f         *os.File
+	at, begun int64
+}
+
+func (w *flusher) Write(p []byte) (int, error) {
+	n, err := w.f.WriteAt(p, w.at)
+	w.at += int64(n)
+	if w.at-w.begun >= flushEvery {
+		startWriteback(w.f, w.begun, w.at-w.begun)
+		w.begun = w.at
+	}
+	return n, err
+}
+
+// Close implements image.Destination: without a Commit nothing is left.
+func (t *target) Close() error {
+	if t.temp != nil {
+		t.temp.drop()
+		t.temp = nil
+	}
+	t.loose.close()
+	if t.old != nil {
+		t.old.Close()
+		t.old = nil
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"net/http"
+)
+
+// steps are the sizes of chunks, in bytes, that are tried when a registry, or
+// a proxy before it, does not take a request of more.
+var steps = [...]int64{16 << 20, 4 << 20, 1 << 20, 512 << 10}
+
+// mend decides what to do after a break. It returns nil when it is worth going
+// on, and the reason why not otherwise.
+func (u *upload) mend(ctx context.Context, err error) error {
+	var answer *Error
+	switch {
+	case errors.Is(err, errAgain):
+		u.rounds++
+		if u.rounds > maxRounds {
+			return err
+		}
+		return nil
+	case !errors.As(err, &answer) || answer.passing():
+	case answer.Status == http.StatusRequestEntityTooLarge:
+		return u.smaller(err)
+	case answer.Code == "DIGEST_INVALID" || answer.Code == "SIZE_INVALID":
+		return u.restart(err)
+	case outOfStep(answer):
+		u.unsure = true
+		u.tries++
+		if u.tries > u.d.retry.Times {
+			return err
+		}
+		return nil
+	}
+	if u.breaks++; u.breaks > maxResumes+u.off>>20 {
+		return err
+	}
+	u.unsure = true
+	u.tries++
+	if err := u.d.retry.pause(ctx, u.tries, err); err != nil {
+		return err
+	}
+	if u.tries >= 2 && u.chunk == 0 && u.left() > steps[0] && u.feed.canSeek() {
+		u.chunk = steps[0] // so that something of it lasts
+	}
+	return nil
+}
+
+// outOfStep reports whether the registry has another idea of the session, or
+// has forgotten it.
+func outOfStep(e *Error) bool {
+	switch e.Status {
+	case http.StatusNotFound, http.StatusGone, http.StatusRequestedRangeNotSatisfiable:
+		return true
+	}
+	return e.Code == "BLOB_UPLOAD_UNKNOWN" || e.Code == "BLOB_UPLOAD_INVALID" || e.Code == "RANGE_INVALID"
+}
+
+// smaller goes on with smaller chunks, if there are any, for all blobs.
+func (u *upload) smaller(err error) error {
+	tried := u.left()
+	if u.chunk > 0 && (tried < 0 || u.chunk < tried) {
+		tried = u.chunk
+	}
+	for _, n := range steps {
+		if (tried < 0 || n < tried) && n >= u.at.min && u.feed.canSeek() {
+			u.chunk, u.unsure = n, true
+			u.d.chunk.Store(n)
+			return nil
+		}
+	}
+	return err
+}
+
+// restart begins anew, once, if the registry may have put parts together
+// wrongly. Otherwise what it says about the content stands.
+func (u *upload) restart(err error) error {
+	if !u.resumed || u.restarted || !u.feed.canSeek() {
+		return err
+	}
+	u.d.abandon(u.at)
+	u.restarted, u.at, u.off, u.unsure = true, nil, 0, false
+	return nil
+}

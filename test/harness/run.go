@@ -1,0 +1,150 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// sources says how to get each program that tests run.
+var sources = map[string]string{
+	"bzip2": "apt-get install bzip2", "containerd": "apt-get install containerd",
+	"crane": goTools, "ctr": "apt-get install containerd",
+	"curl": "apt-get install curl", "docker": "apt-get install docker.io",
+	"docker-registry": "apt-get install docker-registry", "dockerd": "apt-get install docker.io",
+	"gpg": "apt-get install gnupg", "jq": "apt-get install jq",
+	"mandoc": "apt-get install mandoc", "openssl": "apt-get install openssl",
+	"podman": "apt-get install podman", "regctl": goTools,
+	"registry": goTools, "skopeo": "apt-get install skopeo",
+	"strace": "apt-get install strace", "umoci": "apt-get install umoci",
+	"xz": "apt-get install xz-utils", "zstd": "apt-get install zstd",
+}
+
+// goTools builds the programs whose versions test/tools/go.mod pins.
+const goTools = "cd test/tools && go build -o ../.bin/ tool"
+
+// Tool returns the path of a program: one of ours, one built into test/.bin,
+// or one of the system's.
+func Tool(t T, name string) string {
+	t.Helper()
+	switch {
+	case strings.Contains(name, "/"):
+		return name
+	case name == "img" || strings.HasPrefix(name, "img-"):
+		return filepath.Join(Img(t), name)
+	}
+	for _, dir := range toolPath(t) {
+		file := filepath.Join(dir, name)
+		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			return file
+		}
+	}
+	how := sources[name]
+	if how == "" {
+		how = "test/install.sh"
+	}
+	t.Fatalf("%s is not installed; this does it: %s (or all at once: test/install.sh)", name, how)
+	return ""
+}
+
+// toolPath is PATH, with test/.bin before it and root's directories behind.
+func toolPath(t T) []string {
+	t.Helper()
+	path := []string{filepath.Join(Root(t), "test", ".bin")}
+	path = append(path, filepath.SplitList(os.Getenv("PATH"))...)
+	return append(path, "/usr/sbin", "/sbin")
+}
+
+// Result is what a program that has ended leaves.
+type Result struct {
+	Stdout, Stderr string
+	Code           int // exit code, -1 if a signal ended it
+}
+
+// Command is how a program is run. Its zero value is an empty standard input,
+// the test's working directory, and an environment that holds nothing of the
+// user's or of the run before: a new home, no credentials, no proxies.
+type Command struct {
+	Stdin io.Reader
+	Dir   string
+	Env   []string      // added to that environment
+	Limit time.Duration // the program is killed then; 0 is 5 minutes
+}
+
+// Run runs a program to its end. It fails the test only if the program cannot
+// be started or is killed for taking too long.
+func (c Command) Run(t T, name string, args ...string) Result {
+	t.Helper()
+	if c.Limit == 0 {
+		c.Limit = 5 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.Limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, Tool(t, name), args...)
+	cmd.Dir = c.Dir
+	cmd.Env = append(environ(t), c.Env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = 5 * time.Second
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		t.Fatalf("%s %s: killed after %v\n%s", name, strings.Join(args, " "), c.Limit, &stderr)
+	case err != nil && !errors.As(err, &exit):
+		t.Fatalf("%s %s: %v", name, strings.Join(args, " "), err)
+	}
+	return Result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// Must is Run for a program that has to succeed; it returns its output.
+func (c Command) Must(t T, name string, args ...string) string {
+	t.Helper()
+	return c.Run(t, name, args...).must(t, name, args)
+}
+
+// Run is Command{Stdin: stdin}.Run.
+func Run(t T, stdin io.Reader, name string, args ...string) Result {
+	t.Helper()
+	return Command{Stdin: stdin}.Run(t, name, args...)
+}
+
+// Must is Command{}.Must.
+func Must(t T, name string, args ...string) string {
+	t.Helper()
+	return Command{}.Must(t, name, args...)
+}
+
+func (r Result) must(t T, name string, args []string) string {
+	t.Helper()
+	if r.Code != 0 {
+		t.Fatalf("%s %s: exit %d\n%s%s", name, strings.Join(args, " "), r.Code, r.Stdout, r.Stderr)
+	}
+	return r.Stdout
+}
+
+// environ is the environment that programs run in, with a new home.
+func environ(t T) []string {
+	t.Helper()
+	home := Dir(t)
+	run := filepath.Join(home, ".run")
+	if err := os.Mkdir(run, 0o700); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return []string{
+		"HOME=" + home,
+		"XDG_RUNTIME_DIR=" + run,
+		"PATH=" + strings.Join(toolPath(t), ":"),
+		"TMPDIR=" + os.TempDir(),
+		"LANG=C.UTF-8",
+		"OTEL_TRACES_EXPORTER=none", // the v3 registry calls a collector otherwise
+	}
+}
