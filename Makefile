@@ -28,6 +28,7 @@ demo: ## show the tools at work on a registry started for it
 
 test: tools all lint ## everything that CI checks (as root, on Debian 12)
 	go test -count=1 -timeout 20m ./...
+	$(MAKE) -C bench test
 	$(MAKE) race
 
 race: ## the library's tests under the race detector
@@ -41,7 +42,7 @@ fuzz: ## every fuzz target for FUZZTIME each (60s)
 		done || exit 1; \
 	done
 
-bench: ## time the tools beside their peers; `make -C bench help` for more
+bench: img ## time the tools beside their peers; `make -C bench help` for more
 	$(MAKE) -C bench quick
 
 lint: tools ## gofmt, vet, staticcheck, and mandoc on the man pages
@@ -67,9 +68,8 @@ install-img: img ## install img with a link for each tool, and the man pages
 	"$(DESTDIR)$(bindir)/img" --install "$(DESTDIR)$(bindir)"
 	$(INSTALL_MAN)
 
-INSTALL_MAN = for s in 1 5 7; do \
-		install -d "$(DESTDIR)$(mandir)/man$$s"; \
-		install -m 644 man/*.$$s "$(DESTDIR)$(mandir)/man$$s" || exit 1; \
+INSTALL_MAN = for f in man/*.[157]; do \
+		install -D -m 644 "$$f" "$(DESTDIR)$(mandir)/man$${f\#\#*.}/$${f\#man/}" || exit 1; \
 	done
 
 dist: ## static tarballs of img and the man pages, with checksums, into dist/

@@ -23,6 +23,7 @@ const (
 	everyone = "skopeo,crane,regctl,bound,img"
 	overH2   = "skopeo,crane,regctl,bound,bound-h2,img"
 	onDisk   = "skopeo,crane,regctl,bound,bound-fsync,img"
+	unpacked = "skopeo,crane,regctl,bound,bound-fsync,bound-unpack,img"
 	ranged   = "skopeo,crane,regctl,bound,bound-ranges,img"
 )
 
@@ -64,7 +65,7 @@ func groups() []group {
 			on("oci2reg", "lo", 3, everyone, "big"), on("oci2reg", "lo", 5, everyone, "many-layers"),
 			on("oci2oci", "lo", 3, onDisk, "big"), on("noop-oci", "lo", 5, everyone, "big"))},
 		{"archive", "docker-archives and pipes", slices.Concat(
-			on("reg2archive", "lo", 3, everyone, "mid", "big"),
+			on("reg2archive", "lo", 3, unpacked, "mid", "big"),
 			on("archive2reg", "lo", 3, "skopeo,crane,regctl,bound,bound-gz1,img", "mid"),
 			on("pipe", "lo", 3, everyone, "many-layers", "mid", "big", "onelayer"), on("pipe", "wan", 3, everyone, "many-layers"))},
 		{"cold", "start-up and small questions", cold()},
@@ -112,7 +113,7 @@ func quick() group {
 		on("reg2reg", "lo", 3, everyone, "tiny", "many-layers", "mid"), on("multi", "lo", 3, everyone, "multiarch"),
 		on("mount", "lo", 3, everyone, "many-layers"), on("noop", "lo", 3, everyone, "many-layers"),
 		on("reg2oci", "lo", 3, onDisk, "many-layers", "mid"), on("oci2reg", "lo", 3, everyone, "many-layers"),
-		on("oci2oci", "lo", 3, onDisk, "mid"), on("reg2archive", "lo", 2, everyone, "mid"), on("archive2reg", "lo", 2, everyone, "mid"),
+		on("oci2oci", "lo", 3, onDisk, "mid"), on("reg2archive", "lo", 2, onDisk, "mid"), on("archive2reg", "lo", 2, everyone, "mid"),
 		on("pipe", "lo", 2, everyone, "many-layers", "mid"),
 		on("reg2reg", "wan", 2, everyone, "many-layers"), on("multi", "wan", 2, everyone, "multiarch"),
 		on("mount", "wan", 2, everyone, "many-layers"), on("noop", "wan", 2, everyone, "many-layers"),

@@ -134,7 +134,7 @@ func makeArchive(ctx context.Context, e job.Env) error {
 	if _, err := os.Stat(e.Archive); err == nil {
 		return nil
 	}
-	probe := bound.New(bound.Options{Jobs: 4})
+	probe := bound.New(bound.Options{Jobs: 4, Unpack: true})
 	if err := probe.Copy(ctx, "oci:"+e.Tagged(e.Layout), "docker-archive:"+e.Archive+".part"); err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ say "What is it?"
 run "img-inspect docker://$A/demo/app:1"
 
 say "From registry to registry. One line on stdout says what is there now"
-run "img-copy docker://$A/demo/app:1 docker://$B/demo/app:1"
+run "img-copy -q docker://$A/demo/app:1 docker://$B/demo/app:1"
 
 say "A copy is the same, byte for byte"
 same "img-inspect --raw docker://$A/demo/app:1 | img-manifest-digest" \

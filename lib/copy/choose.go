@@ -2,6 +2,7 @@ package copy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -79,12 +80,25 @@ func once(c image.Choice) image.Choice {
 	}
 }
 
+// ErrPlatform is wrapped, beside image.ErrNotFound, by the error about an
+// index that has no image for a platform.
+var ErrPlatform = errors.New("no image for the platform")
+
+// A platformError has a text that scripts match on.
+type platformError struct{ text string }
+
+func (e *platformError) Error() string { return e.text }
+
+func (e *platformError) Is(target error) bool {
+	return target == ErrPlatform || target == image.ErrNotFound
+}
+
 func noInstance(m *oci.Manifest, want oci.Platform) error {
 	kind := "image index"
 	if m.MediaType == oci.MediaTypeDockerList {
 		kind = "manifest list"
 	}
-	return fmt.Errorf("%w: no image found in %s for architecture %q, variant %q, OS %q", image.ErrNotFound, kind, want.Architecture, want.Variant, want.OS)
+	return &platformError{fmt.Sprintf("no image found in %s for architecture %q, variant %q, OS %q", kind, want.Architecture, want.Variant, want.OS)}
 }
 
 // some takes the platforms that are asked for out of an index, and what

@@ -3,6 +3,8 @@ package reference
 import (
 	"strconv"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // Layout is the detail of oci: and oci-archive: names.
@@ -12,14 +14,18 @@ type Layout struct {
 	Index int    // position in the index from 0, -1 for none; a source only
 }
 
-// ParseLayout reads the detail of oci:, PATH[:NAME] or PATH[:@INDEX]. The first
-// colon ends the path. A bad index is an ErrIndex, anything else wrong an
-// ErrFormat.
+// ParseLayout reads the detail of oci:, PATH[:NAME], PATH[:@INDEX] or
+// PATH[:@DIGEST], which is a manifest by its digest, whatever it is called; its
+// Name is then "@DIGEST". The first colon ends the path. A bad index is an
+// ErrIndex, anything else wrong an ErrFormat.
 func ParseLayout(detail string) (Layout, error) {
 	path, name, _ := strings.Cut(detail, ":")
 	number, ok := strings.CutPrefix(name, "@")
 	if !ok {
 		return namedLayout(path, name)
+	}
+	if CheckDigest(digest.Digest(number)) == nil {
+		return Layout{Path: path, Name: name, Index: -1}, nil
 	}
 	index, err := parseIndex(number)
 	if err != nil {
@@ -66,9 +72,14 @@ func (l Layout) String() string {
 	return l.Path
 }
 
-// CheckDestination returns an ErrIndex if l names an image by its position,
-// which is for sources only.
-func (l Layout) CheckDestination() error { return checkDestination(l.Index) }
+// CheckDestination returns an ErrIndex if l names an image by its position, and
+// an ErrFormat if by its digest alone: these are for sources only.
+func (l Layout) CheckDestination() error {
+	if strings.HasPrefix(l.Name, "@") {
+		return fail("Destination reference must not be a digest alone: "+l.Name, ErrFormat)
+	}
+	return checkDestination(l.Index)
+}
 
 // Archive is the detail of docker-archive: names.
 type Archive struct {

@@ -201,7 +201,7 @@ func FuzzParseLayout(f *testing.F) {
 		if again, err := ParseLayout(l.String()); err != nil || again != l {
 			t.Errorf("ParseLayout(%q) = %+v, %v; want %+v", l, again, err, l)
 		}
-		if strings.Contains(l.Path, ":") || l.Name != "" && (l.Index != -1 || !ValidRefName(l.Name)) {
+		if strings.Contains(l.Path, ":") || l.Name != "" && (l.Index != -1 || !ValidRefName(strings.TrimPrefix(l.Name, "@"))) {
 			t.Errorf("ParseLayout(%q) = %+v", s, l)
 		}
 		if (archiveErr == nil) != (l.Path != "") || archiveErr == nil && archive != l {
@@ -233,4 +233,20 @@ func FuzzParseArchive(f *testing.F) {
 			t.Errorf("ParseArchive(%q) = %+v; want a tag alone", s, a)
 		}
 	})
+}
+
+// A pin alone names a manifest that nobody may have tagged: it is what tools
+// print of a copy without a name.
+func TestParseLayoutPin(t *testing.T) {
+	pin := "@sha256:" + hex64
+	l, err := ParseLayout("dir:" + pin)
+	if err != nil || l.Name != pin || l.Index != -1 || l.String() != "dir:"+pin {
+		t.Errorf("ParseLayout = %+v, %v; want the name %s", l, err, pin)
+	}
+	if err := l.CheckDestination(); !errors.Is(err, ErrFormat) {
+		t.Errorf("CheckDestination = %v; want %v", err, ErrFormat)
+	}
+	if _, err := ParseLayout("dir:@sha256:" + hex32); !errors.Is(err, ErrIndex) {
+		t.Errorf("a digest that is none: %v; want %v", err, ErrIndex)
+	}
 }

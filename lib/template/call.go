@@ -147,7 +147,7 @@ func assign(v reflect.Value, typ reflect.Type) (reflect.Value, error) {
 		if k := typ.Kind(); k == reflect.Interface || k == reflect.Slice {
 			return reflect.Zero(typ), nil
 		}
-		return v, fmt.Errorf("nothing where a %s is wanted", typ)
+		return v, fmt.Errorf("want %s, got nothing", typ)
 	}
 	if v.Type().AssignableTo(typ) {
 		return v, nil
@@ -165,7 +165,7 @@ func assign(v reflect.Value, typ reflect.Type) (reflect.Value, error) {
 	if inner.IsValid() && inner.Type().AssignableTo(typ) {
 		return inner, nil
 	}
-	return v, fmt.Errorf("a %s where a %s is wanted", v.Type(), typ)
+	return v, fmt.Errorf("want %s, got %s", typ, v.Type())
 }
 
 // stringList makes a []string of a list whose elements are strings of any type.
@@ -174,7 +174,7 @@ func stringList(v reflect.Value) (reflect.Value, error) {
 	for i := range list {
 		e := concrete(v.Index(i))
 		if e.Kind() != reflect.String {
-			return v, fmt.Errorf("a %s where a list of strings is wanted", v.Type())
+			return v, fmt.Errorf("want a list of strings, got %s", v.Type())
 		}
 		list[i] = e.String()
 	}

@@ -86,7 +86,7 @@ func identical(a, b reflect.Value) (bool, error) {
 	case isNil(a) || isNil(b):
 		return isNil(a) == isNil(b), nil
 	case !b.Type().Comparable():
-		return false, fmt.Errorf("a %s cannot be compared", b.Type())
+		return false, fmt.Errorf("cannot compare %s", b.Type())
 	}
 	return a.Interface() == b.Interface(), nil
 }
@@ -102,7 +102,7 @@ func isNil(v reflect.Value) bool {
 }
 
 func mismatch(a, b reflect.Value) error {
-	return fmt.Errorf("a %s and a %s cannot be compared", a.Type(), b.Type())
+	return fmt.Errorf("cannot compare %s and %s", a.Type(), b.Type())
 }
 
 // less reports whether a is below b, for numbers and strings.

@@ -53,12 +53,13 @@ type sample struct {
 	NoMap   map[string]string
 	Ints    map[int]string
 	Uints   map[uint8]string
-	Floats  map[float64]string
-	Bools   map[bool]string
+	Floats  map[float64]string `json:"-"`
+	Bools   map[bool]string    `json:"-"`
 	Digests map[digest.Digest]string
 	Nested  map[string]map[string]int
 	Free    map[string]any
-	Anys    map[any]string
+	Odds    map[pair]string `json:"-"`
+	Anys    map[any]string  `json:"-"`
 
 	Layers  []digest.Digest
 	Strings []string
@@ -87,18 +88,21 @@ type sample struct {
 	U8                 uint8
 	U64                uint64
 	F32                float32
-	F64, NaN, Zero     float64
-	Complex            complex64
+	F64, NaN, Zero     float64   `json:"-"`
+	Complex            complex64 `json:"-"`
 	Markup, Code, Text string
 
-	Chan chan int
-	Func func() string
+	Done chan int      `json:"-"`
+	Chan chan int      `json:"-"`
+	Func func() string `json:"-"`
 
 	hidden string
 }
 
 func newSample() *sample {
 	when := time.Date(2026, time.February, 3, 4, 5, 6, 789, time.UTC)
+	done := make(chan int)
+	close(done)
 	link := &inner{Key: "linked", Value: 7}
 	return &sample{
 		base:    base{"example", 42},
@@ -117,6 +121,7 @@ func newSample() *sample {
 		Digests: map[digest.Digest]string{digest.FromString("a"): "a"},
 		Nested:  map[string]map[string]int{"a": {"b": 5}},
 		Free:    map[string]any{"n": 1, "s": "str", "m": map[string]any{"deep": []any{1, "two"}}, "nil": nil},
+		Odds:    map[pair]string{{10, 0}: "ten", {2, 0}: "two"},
 		Anys:    map[any]string{1: "one", "two": "2"},
 		Layers:  []digest.Digest{digest.FromString("1"), digest.FromString("2")},
 		Strings: []string{"one", "two", "three"},
@@ -129,7 +134,7 @@ func newSample() *sample {
 		Pair: pair{1, 2}, Pairs: []pair{{1, 2}, {2, 1}}, Odd: struct{ X any }{[]int{}},
 		True: true, I8: -8, I64: 64, Negative: -3, U8: 8, U64: math.MaxUint64, F32: 1.5, F64: 2.25, NaN: math.NaN(), Complex: 1 + 2i,
 		Markup: "<a href=\"x\">'&'\x00</a>", Code: "it's \"x\" = <y> & \\ \n\x7f é \u00a0 \xff", Text: "hello big-world of_go éa",
-		Chan: make(chan int), Func: func() string { return "called" },
+		Done: done, Chan: make(chan int), Func: func() string { return "called" },
 		hidden: "hidden",
 	}
 }

@@ -36,8 +36,10 @@ func (s *state) pipeline(dot reflect.Value, pipe *parse.PipeNode) (v reflect.Val
 	for _, decl := range pipe.Decl {
 		if !pipe.IsAssign {
 			s.vars = append(s.vars, variable{decl.Ident[0], v})
-		} else if !s.set(decl.Ident[0], v) {
-			return v, s.errorf(pipe, "there is no variable %s", decl.Ident[0])
+		} else if set := s.find(decl.Ident[0]); set != nil {
+			set.value = v
+		} else {
+			return v, s.errorf(pipe, "undefined variable %s", decl.Ident[0])
 		}
 	}
 	return v, nil
@@ -55,14 +57,18 @@ func (s *state) operand(node parse.Node, args arguments) (reflect.Value, error) 
 		}
 		return s.fields(n, v, n.Field, args)
 	case *parse.VariableNode:
-		if len(n.Ident) > 1 {
-			return s.fields(n, s.get(n.Ident[0]), n.Ident[1:], args)
+		v := s.find(n.Ident[0])
+		if v == nil {
+			return reflect.Value{}, s.errorf(n, "undefined variable %s", n.Ident[0])
+		}
+		if len(n.Ident) > 1 || args.none() {
+			return s.fields(n, v.value, n.Ident[1:], args)
 		}
 	case *parse.IdentifierNode:
 		return s.function(n, args)
 	}
 	if !args.none() {
-		return reflect.Value{}, s.errorf(node, "it is not a function, and takes no arguments")
+		return reflect.Value{}, s.errorf(node, "not a function, and takes no arguments")
 	}
 	return s.simple(node, args.dot)
 }
@@ -70,8 +76,6 @@ func (s *state) operand(node parse.Node, args arguments) (reflect.Value, error) 
 // simple evaluates a node that cannot be applied to anything.
 func (s *state) simple(node parse.Node, dot reflect.Value) (reflect.Value, error) {
 	switch n := node.(type) {
-	case *parse.VariableNode:
-		return s.get(n.Ident[0]), nil
 	case *parse.PipeNode:
 		return s.pipeline(dot, n)
 	case *parse.DotNode:
@@ -83,7 +87,7 @@ func (s *state) simple(node parse.Node, dot reflect.Value) (reflect.Value, error
 	case *parse.NumberNode:
 		return s.number(n)
 	}
-	return reflect.Value{}, s.errorf(node, "it is not a command")
+	return reflect.Value{}, s.errorf(node, "not a command")
 }
 
 // number returns a constant with the type that its syntax tells: as in Go, but
@@ -97,7 +101,7 @@ func (s *state) number(n *parse.NumberNode) (reflect.Value, error) {
 	case n.IsInt && int64(int(n.Int64)) == n.Int64:
 		return reflect.ValueOf(int(n.Int64)), nil
 	}
-	return reflect.Value{}, s.errorf(n, "it overflows int")
+	return reflect.Value{}, s.errorf(n, "overflows int")
 }
 
 // looksFloat reports whether a number is written with a point or an exponent,
@@ -132,7 +136,7 @@ func (s *state) field(n parse.Node, of reflect.Value, name string, args argument
 	}
 	v, isNil := indirect(of)
 	if isNil {
-		return reflect.Value{}, s.errorf(n, "%s of a nil %s", name, of.Type())
+		return reflect.Value{}, s.errorf(n, "%s of nil %s", name, of.Type())
 	}
 	if c, ok := method(v, name); ok {
 		return s.call(n, c, args)

@@ -87,7 +87,7 @@ func element(v, i reflect.Value) (reflect.Value, error) {
 		}
 		return reflect.Zero(v.Type().Elem()), nil
 	}
-	return v, fmt.Errorf("of a %s", v.Type())
+	return v, fmt.Errorf("of %s", v.Type())
 }
 
 // mapKey makes a value a key of a map, any integer one of another integer type.
@@ -96,13 +96,13 @@ func mapKey(v reflect.Value, typ reflect.Type) (reflect.Value, error) {
 	case !v.IsValid() && typ.Kind() == reflect.Interface:
 		return reflect.Zero(typ), nil
 	case !v.IsValid():
-		return v, fmt.Errorf("nothing where a %s is wanted", typ)
+		return v, fmt.Errorf("want %s, got nothing", typ)
 	case v.Type().AssignableTo(typ):
 		return v, nil
 	case isInteger(v.Kind()) && isInteger(typ.Kind()):
 		return v.Convert(typ), nil
 	}
-	return v, fmt.Errorf("a %s where a %s is wanted", v.Type(), typ)
+	return v, fmt.Errorf("want %s, got %s", typ, v.Type())
 }
 
 // position returns an index of at most last.
@@ -116,7 +116,7 @@ func position(v reflect.Value, last int) (int, error) {
 	case !v.IsValid():
 		return 0, errors.New("at nothing")
 	default:
-		return 0, fmt.Errorf("at a %s", v.Type())
+		return 0, fmt.Errorf("at %s", v.Type())
 	}
 	if i < 0 || i > int64(last) {
 		return 0, fmt.Errorf("out of range: %d", i)
@@ -139,7 +139,7 @@ func slice(item reflect.Value, bounds ...reflect.Value) (reflect.Value, error) {
 	case k == reflect.Slice || k == reflect.Array:
 		limit = item.Cap()
 	default:
-		return item, fmt.Errorf("of a %s", item.Type())
+		return item, fmt.Errorf("of %s", item.Type())
 	}
 	at := []int{0, item.Len(), limit}
 	for i, b := range bounds {
@@ -167,7 +167,7 @@ func length(v reflect.Value) (int, error) {
 	case reflect.Array, reflect.Slice, reflect.Map, reflect.String:
 		return v.Len(), nil
 	}
-	return 0, fmt.Errorf("of a %s", v.Type())
+	return 0, fmt.Errorf("of %s", v.Type())
 }
 
 // text returns what printing the values one after the other gives.

@@ -14,12 +14,19 @@ import (
 	"text/template"
 )
 
+var (
+	jsonForm  = regexp.MustCompile(`^\s*(json|{{\s*json\.?\s*}})\s*$`)
+	rangeForm = regexp.MustCompile(`(?s){{\s*range\s*\.\s*}}.*{{\s*end\s*-?\s*}}`)
+)
+
 // reference does what Execute does, by means of text/template, and the way that
 // the programs do it for which this is a drop-in.
 func reference(w io.Writer, text string, data any) error {
-	if regexp.MustCompile(`^\s*(json|{{\s*json\.?\s*}})\s*$`).MatchString(text) {
+	if jsonForm.MatchString(text) {
 		b, err := json.MarshalIndent(data, "", "    ")
-		fmt.Fprintf(w, "%s\n", b)
+		if err == nil {
+			fmt.Fprintf(w, "%s\n", b)
+		}
 		return err
 	}
 	expanded := strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(text)
@@ -33,9 +40,9 @@ func reference(w io.Writer, text string, data any) error {
 	if !strings.HasSuffix(expanded, "\n") {
 		expanded += "\n"
 	}
-	tmpl, err := template.New(root).Funcs(referenceFuncs()).Parse(wrap(expanded))
+	tmpl, err := template.New(root).Funcs(referenceFuncs()).Parse(wrap(expanded, table))
 	if err != nil {
-		tmpl, err = template.New(root).Funcs(referenceFuncs()).Parse(wrap(body))
+		tmpl, err = template.New(root).Funcs(referenceFuncs()).Parse(wrap(body, table))
 	}
 	if err != nil {
 		return err
@@ -43,8 +50,8 @@ func reference(w io.Writer, text string, data any) error {
 	return tmpl.Execute(w, []any{data})
 }
 
-func wrap(text string) string {
-	if regexp.MustCompile(`(?s){{\s*range\s*\.\s*}}.*{{\s*end\s*-?\s*}}`).MatchString(text) {
+func wrap(text string, table bool) string {
+	if !table && rangeForm.MatchString(text) {
 		return text
 	}
 	return "{{range .}}" + text + "{{end -}}"
@@ -99,17 +106,17 @@ func same(t *testing.T, text string, data any) bool {
 	t.Helper()
 	var got, want limited
 	gotErr, wantErr := Execute(&got, text, data), reference(&want, text, data)
-	if wantErr != nil && gotErr == nil {
+	if wantErr != nil {
 		for _, b := range better {
 			if strings.Contains(wantErr.Error(), b) {
-				return true
+				return false
 			}
 		}
 	}
 	if (gotErr != nil) != (wantErr != nil) {
 		t.Errorf("Execute(%q) = %q, %v; text/template has %q, %v", text, got.String(), gotErr, want.String(), wantErr)
-	} else if gotErr == nil && got.String() != want.String() {
-		t.Errorf("Execute(%q) = %q; text/template has %q", text, got.String(), want.String())
+	} else if got.String() != want.String() { // up to an error, too
+		t.Errorf("Execute(%q) = %q, %v; text/template has %q, %v", text, got.String(), gotErr, want.String(), wantErr)
 	}
 	if gotErr != nil && strings.ContainsFunc(gotErr.Error(), func(r rune) bool { return r < ' ' }) {
 		t.Errorf("Execute(%q): the error is not one line: %q", text, gotErr)
@@ -153,10 +160,10 @@ func TestReferenceData(t *testing.T) {
 // A random template composes what nobody thinks of. Most of them fail somewhere,
 // which is to be the same too.
 func TestReferenceRandom(t *testing.T) {
-	const n = 4000
+	const n = 3000
 	data, succeeded := newSample(), 0
 	for seed := range uint64(n) {
-		g := &generator{r: rand.New(rand.NewPCG(seed, 1))}
+		g := &generator{r: rand.New(rand.NewPCG(seed, 1)), wild: seed%4 == 0}
 		if same(t, g.template(), data) {
 			succeeded++
 		}
@@ -165,7 +172,7 @@ func TestReferenceRandom(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d templates succeed", succeeded, n)
-	if succeeded < n/5 {
+	if succeeded < n/4 {
 		t.Errorf("%d of %d random templates succeed; want more, to have compared outputs", succeeded, n)
 	}
 }
@@ -173,6 +180,7 @@ func TestReferenceRandom(t *testing.T) {
 type generator struct {
 	r     *rand.Rand
 	depth int
+	wild  bool // use what fails
 }
 
 func (g *generator) of(choices ...string) string { return choices[g.r.IntN(len(choices))] }
@@ -220,13 +228,23 @@ func (g *generator) node() string {
 }
 
 func (g *generator) list() string {
-	return g.of("$r.Labels", "$r.Layers", "$r.Strings", "$r.Inners", "$r.Links", "$r.Array", "$r.Ints", "$r.NoList", "$r.NoMap", "$r.List", "3", "$r.U8", "$v", ".", "$", "$r.Free", "$r.Mixed", g.operand())
+	return g.of("$r.Labels", "$r.Layers", "$r.Strings", "$r.Inners", "$r.Links", "$r.Array", "$r.Ints", "$r.NoList", "$r.NoMap", "$r.List", "3", "$r.U8", "$", "$r.Free", "$r.Mixed", g.wilder(g.operand(), "$"))
+}
+
+func (g *generator) wilder(wild, tame string) string {
+	if g.wild {
+		return wild
+	}
+	return tame
 }
 
 func (g *generator) pipe() string {
 	g.depth++
 	defer func() { g.depth-- }()
 	text := g.command()
+	if !g.wild {
+		return text + g.of("", "", "", " | print", " | printf `%v-%v` 1", " | html", " | js", " | urlquery", " | json", " | not", " | and 1", " | or 0", " | println", " | print | upper", " | print | len | eq 3")
+	}
 	for g.r.IntN(4) == 0 {
 		text += " | " + g.of("len", "print", "printf `%v-%v` 1", "html", "js", "urlquery", "json", "not", "lower", "upper", "title", "eq 1", "index $r.Array", "and 1", "or 0", "println", "truncate `abc`", "join $r.Strings", "$r.When.Format")
 	}
@@ -234,6 +252,9 @@ func (g *generator) pipe() string {
 }
 
 func (g *generator) command() string {
+	if !g.wild {
+		return g.tame()
+	}
 	a, b := g.operand(), g.operand()
 	switch g.r.IntN(14) {
 	case 0:
@@ -256,9 +277,43 @@ func (g *generator) command() string {
 	return a
 }
 
+// tame returns a command that succeeds.
+func (g *generator) tame() string {
+	number := func() string { return g.of("1", "-3", "$r.Number", "$r.I8", "$r.U8", "$r.U64", "(len $r.Text)", "'a'") }
+	str := func() string {
+		return g.of("$r.Name", "`str`", "$r.Text", "$r.Markup", "$r.Code", "(print $v)", "$r.Labels.key", "(index $r.Labels `x`)")
+	}
+	switch g.r.IntN(12) {
+	case 0:
+		return g.of("eq", "ne", "lt", "le", "gt", "ge") + " " + number() + " " + number()
+	case 1:
+		return g.of("eq", "ne", "lt", "le", "gt", "ge") + " " + str() + " " + str()
+	case 2:
+		return g.of("and", "or") + " " + g.operand() + " " + g.operand()
+	case 3:
+		return "index " + g.of("$r.Strings", "$r.Inners", "$r.Ints", "$r.Array", "$r.Layers") + g.of(" 0", " 1")
+	case 4:
+		return "slice " + g.of("$r.Strings", "$r.Name", "$r.Array") + g.of("", " 1", " 1 2", " 3 3")
+	case 5:
+		return g.of("print", "println", "html", "js", "urlquery", "not", "printf `%v %s`") + " " + g.operand() + " " + g.of("", str())
+	case 6:
+		return g.of("lower", "upper", "title", "json", "len") + " " + str()
+	case 7:
+		return g.of("join $r.Strings ", "split $r.Text ") + str()
+	case 8:
+		return g.of("truncate ", "pad `x` 0 | truncate ") + str() + " 3"
+	}
+	return g.operand()
+}
+
 func (g *generator) operand() string {
 	g.depth++
 	defer func() { g.depth-- }()
+	if !g.wild {
+		return g.of(".", "$v", "$v", "$r.Name", "$r.Digest", "$r.Digest.Encoded", "$r.Created", "$r.Created.Year", "$r.Never", "$r.Took", "$r.Labels", "$r.Labels.none", "$r.Ints", "$r.Nested.x.y", "$r.Free.m.deep",
+			"$r.Free.nil", "$r.Strings", "$r.NoList", "$r.Inners", "(index $r.Inners 0).Next.Value", "$r.Array", "$r.List", "$r.Any.Key", "$r.NoAny", "$r.Err", "$r.Stringer", "$r.Addressed", "$r.Pointer",
+			"$r.True", "$r.False", "$r.F32", "$r.NaN", "$r.Double.Key", "1", "2.5", "`raw`", "true", "("+g.of("print $v", "len $r.Strings", "index $r.Array 1", "or $v 0")+")")
+	}
 	if g.depth < 5 && g.r.IntN(5) == 0 {
 		return "(" + g.pipe() + ")" + g.of("", "", "", ".Key", ".Name", ".String")
 	}
@@ -271,7 +326,7 @@ func (g *generator) operand() string {
 
 // untamed are templates that the two evaluators are not compared by: those that
 // take for ever, and those with methods that Execute does not have.
-var untamed = regexp.MustCompile(`[0-9][0-9_+.a-zA-Z]{2}|'|call|Err|Chan|Func|Anys|U64|I64|Number|\.(Append|Clock|Date|Get|Go|Gob|Has|I[nS]|ISO|Marshal|NoPointer|Pair|Size|Valid|Verif|Zone|Available|Digester|Error)`)
+var untamed = regexp.MustCompile(`[0-9][0-9_+.a-zA-Z]{2}|'|call|Err|Chan|Done|Odds|Func|Anys|U64|I64|Number|\.(Append|Clock|Date|Get|Go|Gob|Has|I[nS]|ISO|Marshal|NoPointer|Pair|Size|Valid|Verif|Zone|Available|Digester|Error)`)
 
 // Whatever the template, the evaluators agree, and neither crashes.
 func FuzzReference(f *testing.F) {
@@ -291,23 +346,18 @@ func FuzzReference(f *testing.F) {
 	})
 }
 
-// differs reports whether a template is one that is wrapped in a range around
-// its text, or that is not, by a rule other than ours: see TestDifferences.
+// differs reports whether the two take a template as one for the list, or for its
+// element, by rules that differ: see TestDifferences.
 func differs(text string) bool {
-	if strings.Contains(text, "define") || strings.Contains(text, "block") || strings.Contains(text, "template") || strings.HasPrefix(text, "table ") && strings.Contains(text, "range") {
-		return true
+	for _, word := range []string{"define", "block", "template"} {
+		if strings.Contains(text, word) {
+			return true
+		}
 	}
-	body := strings.TrimPrefix(text, "table ")
-	s, err := parseText(body, body != text)
-	textual := wrap(body) == body
+	body, table := strings.CutPrefix(text, "table ")
+	s, err := parseText(body, table)
 	if err != nil {
-		return wrap(body) != body && parses(wrap(body)) // {{break}}, {{else}}
+		return strings.Contains(text, "break") || strings.Contains(text, "continue") || strings.Contains(text, "else") || strings.Contains(text, "end")
 	}
-	return textual != s.ranges(s.trees[root].Root, map[string]bool{})
-}
-
-func parses(text string) bool {
-	_, err := template.New(root).Funcs(referenceFuncs()).Parse(text)
-	_, err2 := template.New(root).Funcs(referenceFuncs()).Parse(strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(text))
-	return err == nil || err2 == nil
+	return s.ranges(s.trees[root].Root, nil) == (wrap(body, table) != body)
 }

@@ -44,8 +44,10 @@ const root = "format"
 // are written as columns, at least 12 wide and 2 apart.
 //
 // Functions are those of text/template (call fails: data has no functions) and
-// join, json, lower, pad, split, title, truncate and upper. A template may
-// invoke others to a depth of 100.
+// join, json, lower, pad, split, title, truncate and upper. Methods are those of
+// times, durations and digests, and String. A key that a map has not prints as
+// <no value>; a field that a struct has not is an error. Templates may invoke
+// each other to a depth of 100.
 //
 // Errors are ErrTemplate, those of encoding data as JSON, and those of w, as
 // they are.
@@ -179,7 +181,7 @@ const maxContext = 60
 func (s *state) errorf(n parse.Node, format string, args ...any) error {
 	location, context := s.trees[root].ErrorContext(n)
 	if len(context) > maxContext {
-		context = context[:maxContext] + "..."
+		context = strings.ToValidUTF8(context[:maxContext], "") + "..."
 	}
 	return fail(fmt.Sprintf("%s: at <%s>: %s", location, context, fmt.Sprintf(format, args...)))
 }

@@ -35,26 +35,15 @@ type variable struct {
 	value reflect.Value
 }
 
-// set assigns to the innermost variable of that name, and reports whether there
-// is one.
-func (s *state) set(name string, v reflect.Value) bool {
+// find returns the innermost variable of that name. That there is one when the
+// parser saw one is not said: and and or do not evaluate all their arguments.
+func (s *state) find(name string) *variable {
 	for i := range slices.Backward(s.vars) {
 		if s.vars[i].name == name {
-			s.vars[i].value = v
-			return true
+			return &s.vars[i]
 		}
 	}
-	return false
-}
-
-// get returns a variable's value. The parser has seen to it that there is one.
-func (s *state) get(name string) reflect.Value {
-	for _, v := range slices.Backward(s.vars) {
-		if v.name == name {
-			return v.value
-		}
-	}
-	return reflect.Value{}
+	return nil
 }
 
 // leave forgets the variables after the first n.
@@ -98,7 +87,7 @@ func (s *state) action(dot reflect.Value, pipe *parse.PipeNode) error {
 	}
 	x, ok := printable(v)
 	if !ok {
-		return s.errorf(pipe, "can't print a %s", v.Type())
+		return s.errorf(pipe, "cannot print %s", v.Type())
 	}
 	_, err = fmt.Fprint(s.out, x)
 	return err
@@ -131,18 +120,18 @@ func (s *state) loop(dot reflect.Value, n *parse.RangeNode) error {
 	items, keyed := items(v)
 	switch {
 	case items == nil:
-		return s.errorf(n.Pipe, "can't range over a %s", v.Type())
+		return s.errorf(n.Pipe, "cannot range over %s", v.Type())
 	case !keyed && len(n.Pipe.Decl) > 1:
-		return s.errorf(n.Pipe, "a range over a %s sets one variable only", v.Type())
+		return s.errorf(n.Pipe, "cannot set two variables in a range over %s", v.Type())
 	}
 	empty, mark := true, len(s.vars)
 	for key, item := range items {
 		empty = false
 		if decl := n.Pipe.Decl; len(decl) > 1 {
-			s.set(decl[0].Ident[0], key)
-			s.set(decl[1].Ident[0], item)
+			s.find(decl[0].Ident[0]).value = key
+			s.find(decl[1].Ident[0]).value = item
 		} else if len(decl) > 0 {
-			s.set(decl[0].Ident[0], item)
+			s.find(decl[0].Ident[0]).value = item
 		}
 		err := s.walk(item, n.List)
 		s.leave(mark)

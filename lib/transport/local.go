@@ -35,6 +35,9 @@ func (n layoutName) Source(_ context.Context, a *Access) (image.Source, error) {
 }
 
 func (n layoutName) Destination(_ context.Context, a *Access) (image.Destination, error) {
+	if err := n.l.CheckDestination(); err != nil {
+		return nil, err
+	}
 	return created(layout.CreateOCI(n.l, layout.Options{SharedBlobs: a.SharedBlobs}))
 }
 

@@ -48,19 +48,14 @@ func holds(t *testing.T, r *harness.Registry, name, want string) {
 }
 
 // copyImage runs img-copy and checks the one line that it prints: the copy's
-// name, pinned, which is as good as any other to read it by.
+// name, pinned.
 func copyImage(t *testing.T, from, to string, flags ...string) {
 	t.Helper()
 	out := harness.Must(t, "img-copy", append(flags, from, to)...)
-	line, more, _ := strings.Cut(out, "\n")
-	at := strings.LastIndex(line, "@sha256:")
-	if at < 0 || more != "" {
+	if strings.Count(out, "\n") != 1 || !strings.Contains(out, "@sha256:") {
 		t.Fatalf("img-copy %s %s printed %q; want one line, a pinned name", from, to, out)
 	}
-	if repo := strings.TrimSuffix(to, to[strings.LastIndex(to, ":"):]); strings.HasPrefix(to, "docker:") && line[:at] != repo {
+	if repo := to[:strings.LastIndex(to, ":")]; strings.HasPrefix(to, "docker:") && !strings.HasPrefix(out, repo+"@") {
 		t.Errorf("img-copy %s %s printed %q; want %s@sha256:...", from, to, out, repo)
-	}
-	if got := harness.Must(t, "img-inspect", "--digest", line); got != line[at+1:]+"\n" {
-		t.Errorf("img-inspect --digest %s = %q", line, got)
 	}
 }

@@ -89,7 +89,7 @@ func (s *service) stop() {
 // tail returns the end of what the component printed.
 func (s *service) tail() string {
 	b, _ := os.ReadFile(s.log)
-	return string(b[max(0, len(b)-4000):])
+	return string(b[max(0, len(b)-1500):])
 }
 
 // freeAddr returns a loopback address that nobody listened on a moment ago.

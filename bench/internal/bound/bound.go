@@ -22,10 +22,11 @@ import (
 type Options struct {
 	Plain  bool // http
 	HTTP2  bool // one connection instead of several
-	Fsync  bool // every blob of a layout
+	Fsync  bool // what is written to disk, but for plain archives
 	Ranges bool // a large blob over several connections
 	Jobs   int  // blobs at once
 	Level  int  // gzip level
+	Unpack bool // layers of a written archive
 }
 
 // Probe does the jobs.
@@ -120,7 +121,10 @@ func (p *Probe) Copy(ctx context.Context, from, to string) error {
 		return p.streamOut(ctx, src, os.Stdout)
 	}
 	if file, ok := strings.CutPrefix(to, "docker-archive:"); ok {
-		return p.writeArchive(ctx, src, file)
+		if p.Unpack {
+			return p.writeArchive(ctx, src, file)
+		}
+		return p.packArchive(ctx, src, file)
 	}
 	dst, err := p.sink(to, src)
 	if err != nil {

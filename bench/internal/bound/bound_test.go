@@ -156,14 +156,17 @@ func TestCopy(t *testing.T) {
 	_, nameB := newMemory(t)
 	_, nameC := newMemory(t)
 	out, file := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "x.tar")
+	packed := filepath.Join(t.TempDir(), "packed.tar")
 	for _, c := range []struct{ from, to string }{
 		{"oci:" + dir + ":v1", "docker://" + nameA + ":v1"},
 		{"docker://" + nameA + ":v1", "docker://" + nameB + ":v1"},
 		{"docker://" + nameB + ":v1", "oci:" + out + ":v1"},
 		{"oci:" + out + ":v1", "oci:" + out + "2:v1"},
+		{"docker://" + nameB + ":v1", "docker-archive:" + packed},
 		{"docker://" + nameB + ":v1", "docker-archive:" + file},
 		{"docker-archive:" + file, "docker://" + nameC + ":v1"},
 	} {
+		p.Unpack = strings.HasSuffix(c.to, file)
 		if err := p.Copy(ctx, c.from, c.to); err != nil {
 			t.Fatalf("Copy(%s, %s) = %v", c.from, c.to, err)
 		}
@@ -174,9 +177,38 @@ func TestCopy(t *testing.T) {
 	if n, err := oci.Verify(out+"2", root); n != 5 || err != nil {
 		t.Errorf("layout: Verify = %d, %v; want 5 blobs", n, err)
 	}
+	checkPacked(t, packed, dir, root)
 	before := a.puts
 	if err := p.Copy(ctx, "oci:"+dir+":v1", "docker://"+nameA+":v1"); err != nil || a.puts != before {
 		t.Errorf("second copy sent %d blobs, %v; want none", a.puts-before, err)
+	}
+}
+
+// checkPacked compares the members of an archive with the blobs of a layout.
+func checkPacked(t *testing.T, file, dir string, root oci.Descriptor) {
+	t.Helper()
+	_, m, err := oci.ReadManifest(dir, root.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	files, err := members(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, cfg, err := archiveHead(files)
+	if err != nil || oci.Digest(cfg) != m.Config.Digest || len(e.Layers) != len(m.Layers) {
+		t.Fatalf("archiveHead = %+v, %v; want the config and %d layers", e, err, len(m.Layers))
+	}
+	for i, name := range e.Layers {
+		b, err := io.ReadAll(files[name])
+		if err != nil || oci.Digest(b) != m.Layers[i].Digest {
+			t.Errorf("member %s is %s, %v; want %s", name, oci.Digest(b), err, m.Layers[i].Digest)
+		}
 	}
 }
 

@@ -63,6 +63,7 @@ func New(p Paths) []Tool {
 		{"bound-h2", Variant, p.Bound, variant("-h2")},
 		{"bound-ranges", Variant, p.Bound, variant("-ranges")},
 		{"bound-gz1", Variant, p.Bound, variant("-level=1")},
+		{"bound-unpack", Variant, p.Bound, variant("-unpack")},
 		{"img", Ours, p.Img, img},
 	}
 }

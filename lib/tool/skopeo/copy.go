@@ -182,7 +182,7 @@ func (j *copyJob) gate(context.Context, oci.Raw) error {
 func (j *copyJob) do(ctx context.Context) (res engine.Result, err error) {
 	dst, err := j.dst.Destination(ctx, j.to)
 	if err != nil {
-		return res, fmt.Errorf("initializing destination %s: %w", j.dst, err)
+		return res, fmt.Errorf("initializing destination %s: %w", show(j.dst), err)
 	}
 	defer func() {
 		if cerr := dst.Close(); err == nil && cerr != nil {
@@ -191,7 +191,7 @@ func (j *copyJob) do(ctx context.Context) (res engine.Result, err error) {
 	}()
 	src, err := j.src.Source(ctx, j.from)
 	if err != nil {
-		return res, fmt.Errorf("initializing source %s: %w", j.src, cause(j.src, err))
+		return res, initializing(j.src, err)
 	}
 	defer src.Close()
 	transport.Pair(dst, src)
@@ -202,6 +202,7 @@ func (j *copyJob) do(ctx context.Context) (res engine.Result, err error) {
 	if err := j.checkFormat(plan); err != nil {
 		return res, err
 	}
+	plan.Notes = nil // skopeo takes one image of a list and says nothing
 	say := j.say(plan)
 	if res, err = plan.Run(ctx); err != nil {
 		return res, j.explain(err)
@@ -234,12 +235,14 @@ func (j *copyJob) explain(err error) error {
 		return unwrapped(err)
 	}
 	switch {
-	case e.Side == image.SideSource && e.Op == "read manifest" && errors.Is(err, image.ErrNotFound):
-		return fmt.Errorf("initializing source %s: %w", j.src, cause(j.src, err))
+	case errors.Is(err, engine.ErrPlatform):
+		return &parseError{fmt.Sprintf("choosing an image from manifest list %s: %v", show(j.src), e.Err)}
+	case e.Side == image.SideSource && e.Op == "read manifest":
+		return initializing(j.src, err)
 	case e.Side == image.SideSource:
 		return fmt.Errorf("%s: %w", e.Op, cause(j.src, err))
 	}
-	return fmt.Errorf("writing to %s: %s: %w", j.dst, e.Op, e.Err)
+	return fmt.Errorf("writing to %s: %s: %w", show(j.dst), e.Op, e.Err)
 }
 
 func unwrapped(err error) error {

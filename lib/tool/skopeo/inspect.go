@@ -72,7 +72,7 @@ func (c *inspectCommand) run(ctx context.Context, args []string) error {
 	}
 	t, err := engine.Instance(ctx, src, root, c.global.platform())
 	if err != nil {
-		return fmt.Errorf("Error parsing manifest for image: %w", unfound(err))
+		return fmt.Errorf("Error parsing manifest for image: %w", chosen(err))
 	}
 	if c.config {
 		return c.showConfig(ctx, src, t)
@@ -80,21 +80,12 @@ func (c *inspectCommand) run(ctx context.Context, args []string) error {
 	return c.summary(ctx, name, src, root, t)
 }
 
-// unfound takes the sentinel off an error whose text skopeo does not have it
-// in front of; it is no reason for exit code 2 either.
-func unfound(err error) error {
-	if errors.Is(err, image.ErrNotFound) {
-		return errors.New(trimSentinel(err.Error()))
+// chosen says of an index without an image for the platform what skopeo does.
+func chosen(err error) error {
+	if errors.Is(err, engine.ErrPlatform) {
+		return &parseError{"choosing image instance: " + err.Error()}
 	}
 	return err
-}
-
-func trimSentinel(s string) string {
-	prefix := image.ErrNotFound.Error() + ": "
-	if len(s) > len(prefix) && s[:len(prefix)] == prefix {
-		return s[len(prefix):]
-	}
-	return s
 }
 
 func (c *inspectCommand) showConfig(ctx context.Context, src image.Source, t *image.Tree) error {

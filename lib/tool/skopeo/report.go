@@ -3,8 +3,10 @@ package skopeo
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/imgtools/imgtools/lib/cli"
@@ -91,6 +93,24 @@ func cause(name transport.Name, err error) error {
 		return &layoutError{err}
 	}
 	return err
+}
+
+// initializing says of a source that could not be opened, or has no manifest,
+// what skopeo does, which finds out about the one before the other.
+func initializing(name transport.Name, err error) error {
+	if path, ok := strings.CutPrefix(name.String(), "dir:"); ok && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("determining manifest MIME type for %s: open %s/manifest.json: %w", name, path, syscall.ENOENT)
+	}
+	return fmt.Errorf("initializing source %s: %w", show(name), cause(name, err))
+}
+
+// show is how skopeo writes a name: a layout's has a colon behind the path.
+func show(name transport.Name) string {
+	s := name.String()
+	if detail, ok := strings.CutPrefix(s, "oci:"); ok && !strings.Contains(detail, ":") {
+		return s + ":"
+	}
+	return s
 }
 
 func reference(tag, digest string) string {

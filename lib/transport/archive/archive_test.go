@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -275,29 +276,48 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// A shared buffer is written by one goroutine and looked at by another.
+type shared struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *shared) bytes() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.b.Bytes())
+}
+
 // A stream is a place whose name stands for something when its end has come.
 func TestStreamPlace(t *testing.T) {
 	imagetest.TestPlace(t, func(t *testing.T) imagetest.Place {
-		var last *bytes.Buffer
-		whole := func(b []byte) bool {
+		var last *shared
+		var committed []byte
+		look := func() {
+			if last == nil {
+				return
+			}
+			b := last.bytes()
 			r := NewReader(bytes.NewReader(b), Selection{})
 			defer r.Close()
-			_, err := take(context.Background(), r)
-			return err == nil
+			if _, err := take(context.Background(), r); err == nil {
+				committed = b
+			}
 		}
-		var committed []byte
 		return imagetest.Place{
 			Create: func(*testing.T) image.Destination {
-				if last != nil && whole(last.Bytes()) {
-					committed = last.Bytes()
-				}
-				last = new(bytes.Buffer)
+				look()
+				last = new(shared)
 				return NewWriter(last, Options{})
 			},
 			Open: func(*testing.T) (image.Source, error) {
-				if whole(last.Bytes()) {
-					committed = last.Bytes()
-				}
+				look()
 				if committed == nil {
 					return nil, image.ErrNotFound
 				}
@@ -511,4 +531,13 @@ func TestOtherTree(t *testing.T) {
 	if err := w.Commit(t.Context(), treeOf(t, imagetest.Artifact())); err == nil {
 		t.Errorf("a stream was committed after an error")
 	}
+}
+
+func mustRead(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

@@ -123,7 +123,7 @@ func survey(path string, e Existing) (state, *old, error) {
 	}
 	o, err := openOld(path)
 	if err != nil {
-		return was, nil, fmt.Errorf("%s: it is there, and cannot be extended: %w", path, err)
+		return was, nil, fmt.Errorf("%s: %w: it is there, and cannot be extended: %w", path, image.ErrUnsupported, err)
 	}
 	return was, o, nil
 }

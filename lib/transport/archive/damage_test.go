@@ -81,7 +81,7 @@ func TestCorrupt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := 0; i < len(b); i += 11 {
+		for i := 0; i < len(b); i += 17 {
 			bad := bytes.Clone(b)
 			bad[i] ^= 0x21
 			for kind, src := range readers(t, bad, Selection{}) {
@@ -332,12 +332,12 @@ func TestEndless(t *testing.T) {
 	pax := header(tar.TypeXHeader, "x", 12)
 	copy(pax[blockSize:], "12 path=abc\n")
 	for name, unit := range map[string][]byte{
-		"zeros":        make([]byte, blockSize),
-		"directories":  header(tar.TypeDir, "d", 0),
-		"files":        header(tar.TypeReg, "f", 0),
-		"pax headers":  pax,
-		"long names":   header(tar.TypeGNULongName, "n", 700),
-		"short junk":   []byte("junk"),
+		"zeros":       make([]byte, blockSize),
+		"directories": header(tar.TypeDir, "d", 0),
+		"files":       header(tar.TypeReg, "f", 0),
+		"pax headers": pax,
+		"long names":  header(tar.TypeGNULongName, "n", 700),
+		"short junk":  []byte("junk"),
 	} {
 		e := &endless{unit: unit}
 		r := NewReader(e, Selection{})

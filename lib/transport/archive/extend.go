@@ -41,7 +41,7 @@ func readOld(f *os.File) (*old, error) {
 		return nil, err
 	}
 	if !plain {
-		return nil, fmt.Errorf("%w: it is compressed", image.ErrUnsupported)
+		return nil, errors.New("it is compressed")
 	}
 	s, err := newFile(f, Selection{})
 	if err != nil {
@@ -50,9 +50,9 @@ func readOld(f *os.File) (*old, error) {
 	ix, err := s.cat.readIndex()
 	if errors.Is(err, image.ErrNotFound) {
 		if _, e := s.cat.readDocker(); e == nil {
-			return nil, fmt.Errorf("%w: it has %s only, as docker save wrote it before version 25, and no %s", image.ErrUnsupported, dockerName, indexName)
+			return nil, fmt.Errorf("it has %s only, as docker save wrote it before version 25, and no %s", dockerName, indexName)
 		}
-		return nil, fmt.Errorf("%w: it holds no images", image.ErrUnsupported)
+		return nil, errors.New("it holds no images")
 	}
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (o *old) readDocker() error {
 	for _, d := range images {
 		for _, name := range append([]string{d.Config}, d.Layers...) {
 			if _, ok := blobDigest(memberName(name)); !ok {
-				return fmt.Errorf("%w: its %s names %q, which is no blob", image.ErrUnsupported, dockerName, name)
+				return fmt.Errorf("its %s names %q, which is no blob", dockerName, name)
 			}
 		}
 	}

@@ -31,17 +31,25 @@ type oldImage struct {
 
 func newOldImage(names ...string) oldImage {
 	var o oldImage
-	var ids []digest.Digest
 	for _, n := range names {
 		plain, _ := imagetest.Layer(n, bytes.Repeat([]byte(n+"\n"), 300))
-		o.layers = append(o.layers, plain)
-		ids = append(ids, digest.FromBytes(plain))
+		o = o.with(plain)
 	}
-	o.config, _ = json.Marshal(map[string]any{
-		"architecture": "amd64", "os": "linux", "config": map[string]any{"Cmd": []string{"/" + strings.Join(names, "+")}},
+	return o
+}
+
+// with has one layer more.
+func (o oldImage) with(layer []byte) oldImage {
+	layers := append(slices.Clone(o.layers), layer)
+	var ids []digest.Digest
+	for _, l := range layers {
+		ids = append(ids, digest.FromBytes(l))
+	}
+	config, _ := json.Marshal(map[string]any{
+		"architecture": "amd64", "os": "linux", "config": map[string]any{"Cmd": []string{"/x"}},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": ids},
 	})
-	return o
+	return oldImage{config, layers}
 }
 
 func (o oldImage) diffID(i int) string { return digest.FromBytes(o.layers[i]).Encoded() }

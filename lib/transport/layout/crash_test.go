@@ -16,7 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/imgtools/imgtools/lib/image/imagetest"
+	"github.com/imgtools/imgtools/lib/oci"
 )
 
 const childEnv = "LAYOUT_TEST_CHILD"
@@ -272,6 +275,26 @@ func TestFailAtEachStep(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An image without blobs has nothing that is worth keeping, and yet a failed
+// commit of one must not leave a directory that nobody takes for ours.
+func TestFailWithoutBlobs(t *testing.T) {
+	c := newContent()
+	c.manifest(digest.SHA256, oci.MediaTypeIndex, map[string]any{"schemaVersion": 2, "mediaType": oci.MediaTypeIndex, "manifests": []oci.Descriptor{}})
+	for _, p := range places {
+		for n, done := 1, false; !done; n++ {
+			dir, at := filepath.Join(t.TempDir(), "x"), 0
+			p.write(dir, "v1", c.Content, 1, func(string, string) error {
+				if at++; at >= n {
+					return syscall.EIO
+				}
+				return nil
+			})
+			done = at < n
+			p.again(t, dir, fmt.Sprintf("step %d fails, and all behind it", n), nil)
+		}
+	}
 }
 
 // forgiven are failures that are no failures of the copy: a temporary file

@@ -42,7 +42,7 @@ type DirDestination struct {
 	lock  *os.File // on the stage
 	stage disk
 	made  bool // the directory was not there before
-	kept  bool // there is something in the stage that is worth keeping
+	kept  bool // the stage must not be removed without a Commit
 }
 
 // CreateDir prepares to write to the directory at path. Nothing is made before
@@ -200,6 +200,7 @@ func (d *DirDestination) Commit(ctx context.Context, t *image.Tree) error {
 		return err
 	}
 	defer lock.Close()
+	d.keep() // while there is no version, the stage says whose directory it is
 	if err := d.swap(p); err != nil {
 		return err
 	}
@@ -247,8 +248,7 @@ func newParts(t *image.Tree, has func(oci.Descriptor) bool) (*parts, error) {
 }
 
 // swap moves the new image out of the stage. Until manifest.json has moved the
-// old image is whole, and from then on the new one is. The version comes last;
-// while there is none, the stage says whose directory it is.
+// old image is whole, and from then on the new one is.
 func (d *DirDestination) swap(p *parts) error {
 	if err := checkDir(d.dir); err != nil {
 		return err

@@ -299,7 +299,7 @@ func tryLock(f *os.File, how int) (bool, error) {
 	}
 }
 
-const flushEvery = 8 << 20 // bytes
+const flushEvery = 4 << 20 // bytes
 
 // A flusher has the disk begin with what is written while more is coming, so
 // that the fsync at the end finds little left to do.

@@ -148,12 +148,11 @@ func (p place) read(dir, name string, c *imagetest.Content) error {
 	return imagetest.Check(context.Background(), src, c)
 }
 
-// image makes an image of one layer for each text, each of its own size.
+// imageOf makes an image of one layer for each text, each of its own size.
 func imageOf(texts ...string) *imagetest.Content {
 	var layers [][]byte
 	for i, s := range texts {
-		plain, _ := imagetest.Layer(s, bytes.Repeat([]byte(s), 300*(i+1)))
-		layers = append(layers, plain)
+		layers = append(layers, bytes.Repeat([]byte(s), 300*(i+1)))
 	}
 	return imagetest.Plain(layers...)
 }

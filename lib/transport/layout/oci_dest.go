@@ -129,9 +129,8 @@ func (d *OCIDestination) Wants() image.Wants { return image.Wants{} }
 
 // Has implements image.Destination. It reads the whole file to see whether
 // the content is what its name says: others write layouts too, and nothing
-// that was not verified may get a name. That costs about half a second for
-// each GiB, less than a third of what putting it would. Each digest is read
-// once.
+// that was not verified may get a name. That costs what SHA-256 does, less than
+// a second for each GiB; writing it takes more. Each digest is read once.
 func (d *OCIDestination) Has(ctx context.Context, desc oci.Descriptor) (bool, error) {
 	if err := oci.CheckDigest(desc.Digest); err != nil {
 		return false, err
@@ -139,10 +138,11 @@ func (d *OCIDestination) Has(ctx context.Context, desc oci.Descriptor) (bool, er
 	if d.known.has(desc) {
 		return true, nil
 	}
-	if err := d.open(ctx, false); err != nil || d.blobs.Root == nil {
+	blobs, err := d.open(ctx, false)
+	if err != nil || blobs.Root == nil {
 		return false, err
 	}
-	ok, err := d.blobs.holds(ctx, blobName(desc.Digest), desc)
+	ok, err := blobs.holds(ctx, blobName(desc.Digest), desc)
 	if ok {
 		d.known.add(desc)
 	}
@@ -156,43 +156,46 @@ func (d *OCIDestination) Put(ctx context.Context, b *blob.Blob) (oci.Descriptor,
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
-	if err := d.open(ctx, true); err != nil {
+	blobs, err := d.open(ctx, true)
+	if err != nil {
 		return oci.Descriptor{}, err
 	}
-	if err := d.blobs.Mkdir(alg); err != nil {
+	if err := blobs.Mkdir(alg); err != nil {
 		return oci.Descriptor{}, err
 	}
-	desc, err := d.blobs.put(ctx, alg, b, blobName)
+	desc, err := blobs.put(ctx, alg, b, blobName)
 	if err == nil {
 		d.known.add(desc)
 	}
 	return desc, err
 }
 
-// open locks the layout and finds its blobs. What is missing is made, if
-// create is set, and left out otherwise.
-func (d *OCIDestination) open(ctx context.Context, create bool) error {
+// open locks the layout and returns the place of its blobs. What is missing is
+// made, if create is set, and left out otherwise.
+func (d *OCIDestination) open(ctx context.Context, create bool) (disk, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if create && !d.made {
 		if err := d.make(); err != nil {
-			return err
+			return disk{}, err
 		}
 		d.made = true
 	}
 	if d.guard == nil && d.root.Root != nil {
 		guard, err := d.root.lock(ctx, blobsDir, unix.LOCK_SH)
 		if err != nil && (create || !errors.Is(err, fs.ErrNotExist)) {
-			return err
+			return disk{}, err
 		}
 		if d.guard = guard; guard != nil {
 			d.root.sweep(".")
 		}
 	}
-	if d.blobs.Root != nil {
-		return nil
+	if d.blobs.Root == nil {
+		if err := d.openBlobs(create); err != nil {
+			return disk{}, err
+		}
 	}
-	return d.openBlobs(create)
+	return d.blobs, nil
 }
 
 // make makes what a layout consists of, but for index.json. oci-layout comes
@@ -267,7 +270,7 @@ func (d *OCIDestination) openBlobs(create bool) error {
 // image.ErrIncomplete if a blob of the tree is missing, image.ErrMismatch,
 // image.ErrTooLarge if index.json would have more than 16 MiB.
 func (d *OCIDestination) Commit(ctx context.Context, t *image.Tree) error {
-	if err := d.open(ctx, true); err != nil {
+	if _, err := d.open(ctx, true); err != nil {
 		return err
 	}
 	if err := complete(ctx, t, d.Has); err != nil {

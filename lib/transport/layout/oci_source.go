@@ -79,7 +79,7 @@ func (s *OCISource) open(o Options) error {
 	if own, err := s.root.OpenRoot(blobsDir); err == nil {
 		s.blobs = append(s.blobs, own)
 	} else if o.SharedBlobs == "" {
-		return err
+		return whole(s.root, err)
 	}
 	return nil
 }

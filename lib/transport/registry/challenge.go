@@ -55,15 +55,17 @@ func (p *lexer) first(c challenge) {
 	start := p.pos
 	name := p.token()
 	p.space()
-	if name == "" || p.peek() != '=' {
-		p.pos = start
-		if p.peek() != ',' {
-			p.skip() // a token68, which no scheme of ours has
+	if name != "" && p.peek() == '=' {
+		p.pos++
+		if next := p.peek(); next != '=' && next != ',' && next != 0 {
+			c.set(name, p.value())
+			return
 		}
-		return
 	}
-	p.pos++
-	c.set(name, p.value())
+	p.pos = start
+	if p.peek() != ',' {
+		p.skip() // a token68, which no scheme of ours has
+	}
 }
 
 func (c challenge) set(name, value string) {

@@ -207,11 +207,11 @@ func (e *events) of(k image.Kind) []image.Event {
 // A world is a network in which hosts have names and addresses that are not
 // those of this machine, so that what is public and what is not can be tested.
 type world struct {
-	hosts map[string]place2 // by "name:port"
+	hosts map[string]hostAt // by "name:port"
 }
 
-type place2 struct {
-	ip      string                                 // what the name resolves to
+type hostAt struct {
+	ip      string                                  // what the name resolves to
 	connect func(context.Context) (net.Conn, error) // to what stands for it
 }
 
@@ -251,14 +251,14 @@ func to(addr string) func(context.Context) (net.Conn, error) {
 // newWorld returns one with the origins of a registry, each as NAME.test:443
 // at an address that is said here.
 func newWorld(s *registrytest.Server, ips map[string]string) *world {
-	w := &world{map[string]place2{}}
+	w := &world{map[string]hostAt{}}
 	for name, ip := range ips {
 		origin := name
 		if name == "reg" {
 			origin = registrytest.Main
 		}
 		_, addr, _ := strings.Cut(s.URL(origin), "://")
-		w.hosts[name+".test:443"] = place2{ip, to(addr)}
+		w.hosts[name+".test:443"] = hostAt{ip, to(addr)}
 	}
 	return w
 }
@@ -306,3 +306,59 @@ func (p *pipeNet) dial(ctx context.Context, _, _ string, _ func(netip.Addr) erro
 }
 
 func quietLog() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// isError is errors.Is that takes nil for success.
+func isError(err, want error) bool {
+	if want == nil {
+		return err == nil
+	}
+	return errors.Is(err, want)
+}
+
+type duration = time.Duration
+
+func digestOf(s string) digest.Digest { return digest.Digest(s) }
+
+// plainBlob is a blob that nobody verifies.
+func plainBlob(d oci.Descriptor, s string) *blob.Blob {
+	return &blob.Blob{Desc: d, Reader: strings.NewReader(s)}
+}
+
+type netConn = net.Conn
+
+// A slowReader pauses before each of ten pieces.
+type slowReader struct {
+	b     []byte
+	pause time.Duration
+	pos   int
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	if r.pos == len(r.b) {
+		return 0, io.EOF
+	}
+	time.Sleep(r.pause)
+	n := copy(p[:min(len(p), (len(r.b)+9)/10)], r.b[r.pos:])
+	r.pos += n
+	return n, nil
+}
+
+func plainReader(d oci.Descriptor, r io.Reader) *blob.Blob {
+	return &blob.Blob{Desc: d, Reader: r}
+}
+
+// readSlowly reads everything, with a pause after each of ten pieces.
+func readSlowly(r io.Reader, pause time.Duration) (int, error) {
+	total := 0
+	for {
+		n, err := io.CopyN(io.Discard, r, 1<<20/10)
+		total += int(n)
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+		time.Sleep(pause)
+	}
+}

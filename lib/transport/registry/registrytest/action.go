@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync/atomic"
 )
@@ -107,13 +106,10 @@ func Endless(contentType, start string) Action {
 // EndlessPages answers each request for a page of tags with one tag and a
 // link to yet another page.
 func EndlessPages() Action {
+	var pages atomic.Int64
 	return instead(func(w http.ResponseWriter, q *http.Request) {
-		tag := q.URL.Query().Get("last") + "0"
-		if len(tag) > 64 { // or the URL would grow until it is refused
-			tag = "1"
-		}
-		next := url.Values{"last": {tag}}
-		w.Header().Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, q.URL.EscapedPath(), next.Encode()))
+		tag := fmt.Sprint(pages.Add(1))
+		w.Header().Set("Link", fmt.Sprintf(`<%s?last=%s>; rel="next"`, q.URL.EscapedPath(), tag))
 		writeJSON(w, http.StatusOK, map[string]any{"name": "endless", "tags": []string{tag}})
 	})
 }

@@ -1,0 +1,288 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/copy"
+	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/image/imagetest"
+	"github.com/imgtools/imgtools/lib/oci"
+)
+
+// A named pipe and a file descriptor are written to as they are, and nothing is
+// made beside them.
+func TestPipes(t *testing.T) {
+	c := imagetest.Index()
+	want := streamOf(t, c, Options{Name: "x"})
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fmt.Sprintf("/dev/fd/%d", w.Fd()), fifo} {
+		sent := make(chan error, 1)
+		go func() {
+			dst, err := Create(path, Options{Name: "x"})
+			if err == nil {
+				err = errors.Join(imagetest.Send(t.Context(), dst, c), dst.Close())
+			}
+			if path != fifo {
+				w.Close() // which is the other one of this pipe
+			}
+			sent <- err
+		}()
+		from := r
+		if path == fifo {
+			if from, err = os.Open(fifo); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := io.ReadAll(from)
+		if err = errors.Join(err, <-sent); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes came, not those of a stream", path, len(got))
+		}
+		from.Close()
+	}
+	noLitter(t, fifo)
+	go func() {
+		f, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+		if err == nil {
+			f.Write(want)
+			f.Close()
+		}
+	}()
+	src, err := OpenFile(fifo, Selection{Name: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	got, err := take(t.Context(), src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameImage(t, got, c)
+}
+
+// The whole of a pipe is read, also what fills a tar's last record: whoever
+// writes it must not be killed for that.
+func TestDrains(t *testing.T) {
+	b := append(streamOf(t, imagetest.Image(), Options{}), make([]byte, 1<<20)...)
+	r, w := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		_, err := w.Write(b)
+		written <- err
+		w.Close()
+	}()
+	rd := NewReader(r, Selection{})
+	defer rd.Close()
+	if _, err := take(t.Context(), rd); err != nil {
+		t.Error(err)
+	}
+	r.CloseWithError(errors.New("closed before all was read"))
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
+// A pipe that stands still keeps nobody who has given up.
+func TestStalled(t *testing.T) {
+	c := imagetest.Image()
+	b := streamOf(t, c, Options{})
+	for _, n := range []int{0, 700, 3000} { // before the head, in it, and behind it
+		r, w := io.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		rd := NewReader(r, Selection{})
+		done := make(chan error)
+		go func() {
+			_, err := take(ctx, rd)
+			done <- err
+		}()
+		if _, err := w.Write(b[:n]); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("reading of a stalled pipe: %v; want %v", err, context.Canceled)
+		}
+		rd.Close()
+		w.Close()
+	}
+	_, w := io.Pipe() // nobody reads
+	ctx, cancel := context.WithCancel(t.Context())
+	dst := NewWriter(w, Options{})
+	defer dst.Close()
+	big := bytes.Repeat([]byte("x"), 4*pumpSize)
+	done := make(chan error)
+	go func() {
+		done <- putBytes(ctx, dst, oci.Descriptor{Digest: digest.FromBytes(big), Size: int64(len(big))}, big)
+	}()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("writing to a stalled pipe: %v; want %v", err, context.Canceled)
+	}
+}
+
+// A pipe that nobody reads any more is an error, at the latest at the commit.
+func TestBrokenPipe(t *testing.T) {
+	r, w := io.Pipe()
+	r.Close()
+	dst := NewWriter(w, Options{})
+	defer dst.Close()
+	if err := imagetest.Send(t.Context(), dst, imagetest.Image()); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("writing to a broken pipe: %v; want %v", err, io.ErrClosedPipe)
+	}
+}
+
+// A blob that fails leaves a stream that nobody can take for whole, and a file
+// as it was.
+func TestFailedBlob(t *testing.T) {
+	c := imagetest.Image()
+	tree := treeOf(t, c)
+	var b bytes.Buffer
+	w := NewWriter(&b, Options{})
+	defer w.Close()
+	if err := w.Begin(t.Context(), tree); err != nil {
+		t.Fatal(err)
+	}
+	d := tree.Manifest.Config
+	if err := putBytes(t.Context(), w, *d, c.Blobs[d.Digest][1:]); !errors.Is(err, image.ErrMismatch) {
+		t.Errorf("Put of a short blob: %v", err)
+	}
+	if err := putBytes(t.Context(), w, *d, c.Blobs[d.Digest]); err == nil {
+		t.Errorf("a stream goes on after a blob has failed")
+	}
+	if err := w.Commit(t.Context(), tree); err == nil {
+		t.Errorf("a stream was committed after a blob has failed")
+	}
+	if _, err := w.Put(t.Context(), &blob.Blob{Desc: oci.Descriptor{Size: -1}, Reader: &b}); err == nil {
+		t.Errorf("a blob of which nothing is known was accepted")
+	}
+}
+
+// sized makes the header of a member whose content comes from elsewhere.
+func sized(t *testing.T, name string, size int64) io.Reader {
+	t.Helper()
+	h, err := tarHeader(name, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.NewReader(h)
+}
+
+// However large the blobs, memory is what a few buffers need.
+func TestMemory(t *testing.T) {
+	const size = 2 << 30
+	content := func() io.Reader { return io.LimitReader(&endless{unit: make([]byte, pumpSize)}, size) }
+	d := oci.Descriptor{Digest: digest.FromString("not really"), Size: size}
+	allocated := func(f func()) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	const limit = 4 << 20
+	n := allocated(func() {
+		r := NewReader(io.MultiReader(sized(t, blobName(d.Digest), size), content(), bytes.NewReader(make([]byte, 2*blockSize))), Selection{})
+		defer r.Close()
+		b, err := r.Next(t.Context())
+		if err != nil || b.Desc.Digest != d.Digest || b.Desc.Size != size {
+			t.Fatalf("Next = %+v, %v", b, err)
+		}
+		if n, err := blob.Copy(io.Discard, b); n != size || err != nil {
+			t.Errorf("%d bytes came, %v; want %d", n, err, int64(size))
+		}
+		if _, err := r.Next(t.Context()); err != io.EOF {
+			t.Errorf("Next = %v; want %v", err, io.EOF)
+		}
+	})
+	if n > limit {
+		t.Errorf("reading allocated %d bytes; want at most %d", n, limit)
+	}
+	n = allocated(func() {
+		w := NewWriter(io.Discard, Options{})
+		defer w.Close()
+		if _, err := w.Put(t.Context(), &blob.Blob{Desc: d, Reader: content()}); err != nil {
+			t.Error(err)
+		}
+	})
+	if n > limit {
+		t.Errorf("writing allocated %d bytes; want at most %d", n, limit)
+	}
+}
+
+// The engine takes all forms of streams, to all forms of destinations: blobs
+// first and the head last, layers without digests, layers that change their
+// form on the way.
+func TestEngine(t *testing.T) {
+	plain, _ := imagetest.Layer("big", bytes.Repeat([]byte("0123456789abcdef"), (maxAhead+1<<20)/16))
+	big := newOldImage("base", "top").with(plain)
+	sources := map[string][]byte{
+		"docker save": dockerSave(t, []string{"a:1"}, big),
+		"skopeo":      skopeoArchive(t, []string{"a:1"}, big),
+		"crane":       craneTarball(t, []string{"a:1"}, big),
+		"ours":        streamOf(t, imagetest.Plain(big.layers...), Options{}),
+		"layout":      dockerSave25(t, imagetest.Plain(big.layers...)),
+	}
+	wants := map[string]image.Wants{"as is": {}, "ordered": {Ordered: true, Sizes: true}, "compressed": {Layers: image.Compressed}}
+	o := copy.Options{Gate: copy.AdmitAll}
+	for from, b := range sources {
+		for to, w := range wants {
+			dst := imagetest.NewMemory(w)
+			r := NewReader(bytes.NewReader(b), Selection{})
+			if _, err := copy.Copy(t.Context(), dst, r, o); err != nil {
+				t.Errorf("%s, %s: %v", from, to, err)
+			}
+			r.Close()
+		}
+		var first []byte
+		for i := range 2 {
+			path := filepath.Join(t.TempDir(), "a.tar")
+			dst, err := Create(path, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := NewReader(bytes.NewReader(b), Selection{})
+			if _, err := copy.Copy(t.Context(), dst, r, o); err != nil {
+				t.Errorf("%s to a file: %v", from, err)
+			}
+			r.Close()
+			dst.Close()
+			noLitter(t, path)
+			if i == 0 {
+				first = mustRead(t, path)
+			} else if !bytes.Equal(first, mustRead(t, path)) {
+				t.Errorf("%s: the same stream made two different files", from)
+			}
+		}
+		var s bytes.Buffer
+		dst, r := NewWriter(&s, Options{}), NewReader(bytes.NewReader(b), Selection{})
+		if _, err := copy.Copy(t.Context(), dst, r, o); err != nil {
+			t.Errorf("%s to a stream: %v", from, err)
+		}
+		r.Close()
+		dst.Close()
+		if _, err := take(t.Context(), NewReader(&s, Selection{})); err != nil {
+			t.Errorf("%s through two streams: %v", from, err)
+		}
+	}
+}
