@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"runtime"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -144,10 +145,13 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-const gzipBlock = 1 << 20 // bytes that one core compresses at a time
+const (
+	gzipBlock = 256 << 10 // bytes that one core compresses at a time
+	maxCores  = 8
+)
 
-// Compress is the stage that packs a plain layer with gzip, on two cores. The
-// media type follows.
+// Compress is the stage that packs a plain layer with gzip, on several cores,
+// each of which takes about 2 MiB of memory. The media type follows.
 func Compress(b *Blob) (*Blob, error) {
 	mediaType, ok := packed[b.Desc.MediaType]
 	if !ok {
@@ -155,7 +159,7 @@ func Compress(b *Blob) (*Blob, error) {
 	}
 	pr, pw := io.Pipe()
 	zw := pgzip.NewWriter(pw)
-	if err := zw.SetConcurrency(gzipBlock, 2); err != nil {
+	if err := zw.SetConcurrency(gzipBlock, min(runtime.GOMAXPROCS(0), maxCores)); err != nil {
 		return nil, err
 	}
 	out := &Blob{Desc: oci.Descriptor{MediaType: mediaType, Size: -1}, Placed: b.Placed}

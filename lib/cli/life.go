@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -30,11 +31,19 @@ func Main(t *Tool) {
 //   - SIGPIPE becomes an error of the write. Child processes get it as usual.
 //   - Standard output is closed at the end; an error of that is CodeOutput.
 //   - A panic of body is one line and CodeFailed.
+//   - The heap is kept small, unless the environment has GOGC.
 //
 // Live must be called at most once in a process.
 func Live(name string, body func(ctx context.Context, std *IO) int) int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	return live(name, grace, body)
 }
+
+// gcPercent makes the heap grow by half, not to twice its size, before it is
+// swept: where buffers are most of it, a third of the memory for a little time.
+const gcPercent = 50
 
 func live(name string, grace time.Duration, body func(context.Context, *IO) int) int {
 	ctx, cancel := context.WithCancelCause(context.Background())

@@ -60,6 +60,8 @@ func (p *Plan) result(m *mover) Result {
 type mover struct {
 	*Plan
 
+	packing sync.Mutex // held while a layer is compressed: one takes all cores
+
 	mu      sync.Mutex
 	moved   map[digest.Digest]oci.Descriptor // what each blob became, and each that it became
 	count   int
@@ -116,6 +118,10 @@ func (m *mover) rest(ctx context.Context) error {
 func (m *mover) move(ctx context.Context, s Step) error {
 	if ok, err := m.there(ctx, s); ok || err != nil {
 		return err
+	}
+	if s.Compress {
+		m.packing.Lock()
+		defer m.packing.Unlock()
 	}
 	rc, err := m.open(ctx, s.Blob)
 	if err != nil {

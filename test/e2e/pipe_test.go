@@ -173,10 +173,7 @@ func cutPipe(t *testing.T, w world, tag string, n int) {
 	name := fmt.Sprintf("cut/%s-%d:1", tag, n)
 	for i, to := range []string{w.Registry.Ref(name), "oci:" + dir + "/layout:x", "dir:" + dir + "/dir", "oci-archive:" + dir + "/a.tar:x"} {
 		r := pipe(t, stage{"img-copy", "--quiet", w.at(tag), "-"}, stage{"head", "-c", fmt.Sprint(n)}, stage{"img-copy", "--quiet", "-", to})
-		message := failed(t, r[2], 7, fmt.Sprintf("img-copy - %s of the first %d bytes", to, n))
-		if !strings.HasPrefix(message, "img-copy: ") {
-			t.Errorf("message %q; want the tool first", message)
-		}
+		failed(t, r[2], 7, fmt.Sprintf("img-copy - %s of the first %d bytes", to, n))
 		if i > 0 {
 			if got, err := whole(to); err == nil {
 				t.Errorf("%s holds %s after a cut at %d", to, got, n)

@@ -146,14 +146,15 @@ func feed(t *testing.T, e *harness.Engine, source []string, args ...string) stri
 }
 
 // fails runs a tool that has to fail with an exit code, and checks what every
-// failure promises: nothing on standard output, and one line that says why.
-// It returns that line.
+// failure promises: nothing on standard output, and one line that says why. It
+// returns that line.
 func fails(t *testing.T, code int, name string, args ...string) string {
 	t.Helper()
 	return failed(t, harness.Run(t, nil, name, args...), code, name+" "+strings.Join(args, " "))
 }
 
-// failed checks what fails does of a run that is over.
+// failed checks what fails does of a run that is over. Behind the one line there
+// may be a hint, and the usage if the tool was used wrongly (2).
 func failed(t *testing.T, r harness.Result, code int, what string) string {
 	t.Helper()
 	if r.Code != code {
@@ -162,10 +163,17 @@ func failed(t *testing.T, r harness.Result, code int, what string) string {
 	if r.Stdout != "" {
 		t.Errorf("%s: failed and printed %q; want nothing", what, r.Stdout)
 	}
-	if n := strings.Count(r.Stderr, "\n"); n != 1 || len(r.Stderr) < 2 {
-		t.Errorf("%s: failed with %d lines on stderr; want one:\n%s", what, n, r.Stderr)
+	tool, _, _ := strings.Cut(what, " ")
+	first, more, _ := strings.Cut(r.Stderr, "\n")
+	if !strings.HasPrefix(first, tool+": ") {
+		t.Errorf("%s: failed with %q; want a line that begins with %s:", what, r.Stderr, tool)
 	}
-	return strings.TrimSuffix(r.Stderr, "\n")
+	for line := range strings.Lines(more) {
+		if !strings.HasPrefix(line, tool+": hint: ") && (code != 2 || !strings.HasPrefix(line, "usage: ")) {
+			t.Errorf("%s: failed with a line more: %q", what, line)
+		}
+	}
+	return first
 }
 
 // event is a line of --progress=json, as img-events(5) has it.

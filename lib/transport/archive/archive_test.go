@@ -19,6 +19,7 @@ import (
 	"github.com/imgtools/imgtools/lib/image/imagetest"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/reference"
+	"github.com/imgtools/imgtools/test/harness"
 )
 
 // TestMain is where the test program, started anew, writes archives until it
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(crashEnv); path != "" {
 		writeForever(path)
 	}
-	os.Exit(m.Run())
+	os.Exit(harness.Main(m))
 }
 
 // treeOf returns the tree of c, grown.

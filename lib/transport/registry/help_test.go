@@ -278,7 +278,11 @@ func serve(t *testing.T, h http.Handler) *pipeNet {
 	srv := &http.Server{Handler: h, ErrorLog: quietLog()}
 	over := make(chan error)
 	go func() { over <- srv.Serve(p) }()
-	t.Cleanup(func() { srv.Close(); <-over })
+	t.Cleanup(func() {
+		srv.Close()
+		<-over
+		time.Sleep(time.Second) // of the bubble: connections linger
+	})
 	return p
 }
 

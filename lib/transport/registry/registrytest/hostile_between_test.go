@@ -31,10 +31,10 @@ func (p pair) copy(t *testing.T, h hostile, want error) {
 	}
 	if want == nil {
 		check(t, p.to.Server, repo, tag, p.from.c)
+		nothingLeft(p.to)
 	} else if tags := p.to.Tags(repo); len(tags) > 0 {
 		t.Errorf("the copy failed, but there are tags %q", tags)
 	}
-	nothingLeft(p.to)
 	h.judge(p.from)
 	h.judge(p.to)
 }
