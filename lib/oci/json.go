@@ -43,6 +43,14 @@ func scan(text []byte) (node, error) {
 	return s.value(0)
 }
 
+// CheckJSON returns an error that wraps ErrInvalid if text is not one JSON value
+// that all readers read alike: an object in it has a key twice, or something
+// stands behind the value.
+func CheckJSON(text []byte) error {
+	_, err := scan(text)
+	return err
+}
+
 // A scanner walks over text that is known to be valid JSON.
 type scanner struct {
 	text []byte

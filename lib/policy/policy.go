@@ -6,18 +6,19 @@
 // opens the policy file and nothing else.
 package policy
 
+//lint:file-ignore ST1005 the texts are those that scripts match on
+
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/imgtools/imgtools/lib/blob"
 	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/oci"
 )
 
 const maxFile = 1 << 20 // bytes of a policy file
@@ -41,14 +42,11 @@ type requirement struct {
 
 // UnmarshalJSON reads the type and ignores the fields that belong to it.
 func (r *requirement) UnmarshalJSON(b []byte) error {
-	var t struct {
-		Type string `json:"type"`
-	}
-	if err := json.Unmarshal(b, &t); err != nil {
+	var fields map[string]json.RawMessage // a struct would take "Type" for "type"
+	if err := json.Unmarshal(b, &fields); err != nil {
 		return err
 	}
-	r.kind = t.Type
-	return nil
+	return json.Unmarshal(fields["type"], &r.kind)
 }
 
 // Find returns the path of the policy file: the one named, or else
@@ -102,14 +100,21 @@ func Load(path string) (*Policy, error) {
 }
 
 func parse(b []byte) (*Policy, error) {
-	var p Policy
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
+	if err := oci.CheckJSON(b); err != nil {
 		return nil, err
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("data after the policy")
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(b, &fields); err != nil {
+		return nil, err
+	}
+	for key := range fields {
+		if key != "default" && key != "transports" {
+			return nil, fmt.Errorf("Unknown key %q", key)
+		}
+	}
+	var p Policy
+	if err := json.Unmarshal(b, &p); err != nil {
+		return nil, err
 	}
 	if p.Default == nil {
 		return nil, errors.New("Default policy is missing")

@@ -17,7 +17,9 @@ import (
 // Every transport obeys the same law, under the names that users write.
 func TestTransports(t *testing.T) {
 	for transport, name := range map[string]func(t *testing.T) string{
-		"docker":         func(t *testing.T) string { return "docker://" + registrytest.Start(t, registrytest.Options{}).Addr + "/a/b:c" },
+		"docker": func(t *testing.T) string {
+			return "docker://" + registrytest.Start(t, registrytest.Options{}).Addr + "/a/b:c"
+		},
 		"oci":            func(t *testing.T) string { return "oci:" + filepath.Join(t.TempDir(), "new") + ":tag" },
 		"dir":            func(t *testing.T) string { return "dir:" + filepath.Join(t.TempDir(), "new") },
 		"oci-archive":    func(t *testing.T) string { return "oci-archive:" + filepath.Join(t.TempDir(), "x.tar") + ":tag" },

@@ -22,7 +22,7 @@ type access struct {
 	creds, username, password string
 	noCreds                   bool
 	token, certDir, blobs     string
-	authFile, daemonHost      string
+	authFile                  string
 	tlsVerify                 cli.Tri
 }
 

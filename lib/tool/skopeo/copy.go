@@ -1,5 +1,7 @@
 package skopeo
 
+//lint:file-ignore ST1005 the texts are those that scripts match on
+
 import (
 	"context"
 	"errors"

@@ -6,6 +6,8 @@
 // written with pflag directly, because usage and error texts are pflag's.
 package skopeo
 
+//lint:file-ignore ST1005 the texts are those that scripts match on
+
 import (
 	"context"
 	"errors"
