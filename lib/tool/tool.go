@@ -64,17 +64,21 @@ func hintFor(err error) string {
 	return ""
 }
 
-// Notify returns the image.Notify that shows the engine's events with r.
-func Notify(r cli.Renderer) image.Notify {
+// Notify returns the image.Notify that shows the engine's events with r. ref is
+// the name that the work is for.
+func Notify(r cli.Renderer, ref string) image.Notify {
 	return func(e image.Event) {
-		if e.Kind == image.EventPlan {
-			r.Event(cli.Event{Kind: cli.KindPlan, Size: e.Bytes, Text: fmt.Sprintf("%d blobs", e.Blobs)})
-			return
-		}
-		r.Event(cli.Event{
+		out := cli.Event{
 			Kind: string(e.Kind), Side: e.Side, Digest: e.Blob.Digest.String(), MediaType: e.Blob.MediaType,
 			Size: e.Blob.Size, Done: e.Done, Attempt: e.Attempt, Attempts: e.Attempts, Wait: e.Wait, Text: e.Text,
-		})
+		}
+		switch e.Kind {
+		case image.EventPlan: // of the whole, not of a blob
+			out = cli.Event{Kind: cli.KindPlan, Ref: ref, Size: e.Bytes, Text: fmt.Sprintf("%d blobs", e.Blobs)}
+		case image.EventCommit:
+			out.Ref = ref
+		}
+		r.Event(out)
 	}
 }
 

@@ -107,12 +107,41 @@ func whole(ref string) (digest.Digest, error) {
 		return "", fmt.Errorf("%s: %w", place, err)
 	}
 	if transport == "docker-archive" {
-		if _, err := a.docker(name); err != nil {
-			return "", err
-		}
-		return a.oci("") // what ours have more than others'
+		return a.both(name)
 	}
 	return a.oci(name)
+}
+
+// both reads the archive in either way: as ours are, that has to give the same
+// image.
+func (a archive) both(name string) (digest.Digest, error) {
+	config, err := a.docker(name)
+	if err != nil {
+		return "", err
+	}
+	var x v1.Index
+	if err := json.Unmarshal(a.files[v1.ImageIndexFile], &x); err != nil {
+		return "", err
+	}
+	for _, d := range x.Manifests {
+		var m document
+		if err := json.Unmarshal(a.files["blobs/sha256/"+d.Digest.Encoded()], &m); err != nil {
+			return "", err
+		}
+		if m.Config != nil && m.Config.Digest == config {
+			return d.Digest, verify(a.open, d)
+		}
+	}
+	return "", fmt.Errorf("no manifest with the configuration %s of %q", config, name)
+}
+
+func (a archive) open(d digest.Digest) (io.ReadCloser, error) {
+	name := "blobs/" + d.Algorithm().String() + "/" + d.Encoded()
+	b, ok := a.files[name]
+	if !ok {
+		return nil, fmt.Errorf("no %s", name)
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
 }
 
 func wholeLayout(dir, tag string) (digest.Digest, error) {
@@ -215,14 +244,7 @@ func (a archive) oci(tag string) (digest.Digest, error) {
 	if err != nil {
 		return "", err
 	}
-	return d.Digest, verify(func(d digest.Digest) (io.ReadCloser, error) {
-		name := "blobs/" + d.Algorithm().String() + "/" + d.Encoded()
-		b, ok := a.files[name]
-		if !ok {
-			return nil, fmt.Errorf("no %s", name)
-		}
-		return io.NopCloser(bytes.NewReader(b)), nil
-	}, d)
+	return d.Digest, verify(a.open, d)
 }
 
 // docker reads the archive as docker load does, and returns the digest of the

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/imgtools/imgtools/test/harness"
 	"github.com/imgtools/imgtools/test/sample"
@@ -107,14 +108,15 @@ func TestNotFound(t *testing.T) {
 			t.Parallel()
 			to := harness.Dir(t)
 			m := fails(t, notFound, "img-copy", from, "oci:"+to+"/layout:x")
-			if !strings.HasPrefix(m, "img-copy: source "+from) || !strings.Contains(m, cause) {
+			place, _, _ := strings.Cut(from, ".tar:") // a name in an archive of docker's is shown in full
+			if !strings.HasPrefix(m, "img-copy: source "+place) || !strings.Contains(m, cause) {
 				t.Errorf("message %q; want the side, the reference and the cause, %s", m, cause)
 			}
 			if files := tree(t, to); len(files) != 0 {
 				t.Errorf("a copy of what is not there made %q", files)
 			}
 			m = fails(t, notFound, "img-inspect", from)
-			if !strings.HasPrefix(m, "img-inspect: "+from) || !strings.Contains(m, cause) {
+			if !strings.HasPrefix(m, "img-inspect: "+place) || !strings.Contains(m, cause) {
 				t.Errorf("message %q; want the reference and the cause, %s", m, cause)
 			}
 		})
@@ -135,7 +137,8 @@ const zeroes = "sha256:000000000000000000000000000000000000000000000000000000000
 func TestPlatformNotFound(t *testing.T) {
 	t.Parallel()
 	w, dir := newWorld(t, sample.Tiny(), sample.Platforms(), sample.List()), harness.Dir(t)
-	for _, tag := range []string{"tiny", "platforms", "list"} {
+	fails(t, notFound, "img-copy", "--platform=linux/arm64", w.at("tiny"), "oci:"+dir+"/layout:x")
+	for _, tag := range []string{"platforms", "list"} {
 		for _, p := range []string{"linux/s390x", "linux/amd64,linux/s390x", "windows/amd64", "linux/arm64/v9"} {
 			m := fails(t, notFound, "img-copy", "--quiet", "--platform="+p, w.at(tag), "oci:"+dir+"/layout:x")
 			if !strings.Contains(m, w.at(tag)) {
@@ -198,7 +201,7 @@ func TestTimeout(t *testing.T) {
 	defer w.Close()
 	p := program{stdin: r}.start(t, "img-copy", "--quiet", "--timeout=200ms", "-", "oci:"+harness.Dir(t)+"/l:x")
 	r.Close()
-	failed(t, p.wait(t), network, "img-copy of a silent pipe")
+	failed(t, p.within(t, 20*time.Second), network, "img-copy of a silent pipe")
 }
 
 // Content that is not what its digest says must be found wherever it lies, and
@@ -241,7 +244,8 @@ func TestCorruptedBlob(t *testing.T) {
 			t.Parallel()
 			to := harness.Dir(t)
 			m := fails(t, mismatch, "img-copy", "--quiet", from, "oci:"+to+"/layout:x")
-			if !strings.Contains(m, from) || !strings.Contains(m, d.String()) {
+			place, _, _ := strings.Cut(from, ".tar:")
+			if !strings.Contains(m, place) || !strings.Contains(m, d.String()) {
 				t.Errorf("message %q; want the reference and %s", m, d)
 			}
 			if got, err := whole("oci:" + to + "/layout:x"); err == nil {
@@ -285,21 +289,21 @@ func TestBadOutput(t *testing.T) {
 		{"img-manifest-digest", manifest},
 		{"img", "--list"},
 	} {
-		for _, device := range []string{"/dev/full", "closed"} {
-			t.Run(strings.Join(args[:2], " ")+" "+filepath.Base(device), func(t *testing.T) {
+		for _, output := range []string{"full", "gone"} {
+			t.Run(strings.Join(args[:2], " ")+" "+output, func(t *testing.T) {
 				t.Parallel()
-				r := harness.Result{}
-				if device == "closed" {
-					r = harness.Run(t, nil, "sh", append([]string{"-c", `exec "$0" "$@" >&-`, harness.Tool(t, args[0])}, args[1:]...)...)
-				} else {
-					f, err := os.OpenFile(device, os.O_WRONLY, 0)
-					if err != nil {
-						t.Fatal(err)
+				f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+				if output == "gone" {
+					var reader *os.File
+					if reader, f, err = os.Pipe(); err == nil {
+						err = reader.Close()
 					}
-					defer f.Close()
-					r = program{stdout: f}.start(t, args[0], args[1:]...).wait(t)
 				}
-				failed(t, r, badOutput, strings.Join(args, " "))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				failed(t, program{stdout: f}.start(t, args[0], args[1:]...).wait(t), badOutput, strings.Join(args, " "))
 			})
 		}
 	}

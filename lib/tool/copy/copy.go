@@ -102,7 +102,7 @@ func (c *command) run(ctx context.Context, std *cli.IO, args []string) error {
 	defer r.Close()
 	ctx, cancel := c.common.Context(ctx)
 	defer cancel()
-	res, err := job.do(ctx, std, tool.Notify(r))
+	res, err := job.do(ctx, std, tool.Notify(r, job.dst.String()))
 	if err != nil {
 		return err
 	}

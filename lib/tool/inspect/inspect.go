@@ -109,7 +109,7 @@ func (c *command) run(ctx context.Context, std *cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
-	a, err := c.access.Access(std, &c.common, tool.Notify(r))
+	a, err := c.access.Access(std, &c.common, tool.Notify(r, name.String()))
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,7 @@ const (
 	maxDocker   = 1 << 20  // bytes of manifest.json
 	maxWaiting  = 16 << 20 // bytes of documents of a stream that wait in memory
 	maxAhead    = 4 << 20  // bytes of blobs of a stream that wait in memory
+	maxReady    = 1000     // of these blobs
 	maxPromises = 100_000  // blobs that the manifests of a stream may announce
 )
 

@@ -237,7 +237,7 @@ func docker(t testing.TB, s string) reference.Docker {
 	return d
 }
 
-func file1(t testing.TB, b []byte) string {
+func fileOf(t testing.TB, b []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "a.tar")
 	if err := os.WriteFile(path, b, 0o644); err != nil {

@@ -36,6 +36,7 @@ type catalogue struct {
 	docker []dockerImage
 	parsed map[digest.Digest]*oci.Manifest
 	chosen *choice
+	waits  func() bool // whether manifests that are named may still come; nil for no
 }
 
 // choose returns the image that s means. Errors wrap image.ErrLater,
@@ -204,7 +205,7 @@ func entryNamed(all []oci.Descriptor, s Selection) (oci.Descriptor, error) {
 		}
 	}
 	if len(foreign) > 0 {
-		return oci.Descriptor{}, &said{fmt.Sprintf("reference %q matches unsupported manifest MIME types %q", s.Name, slices.Compact(foreign)), []error{image.ErrUnsupported}}
+		return oci.Descriptor{}, &said{fmt.Sprintf("reference %q matches unsupported manifest MIME types %.200q", s.Name, slices.Compact(foreign)), []error{image.ErrUnsupported}}
 	}
 	return oci.Descriptor{}, fmt.Errorf("image %q: %w in %s", s.Name, image.ErrNotFound, indexName)
 }

@@ -84,6 +84,9 @@ func (c *catalogue) manifestOf(e *dockerImage, s Selection) (*oci.Descriptor, er
 	if err != nil {
 		return nil, err
 	}
+	if c.waits != nil && c.waits() {
+		return nil, image.ErrLater
+	}
 	all := slices.Clone(ix.Manifests)
 	if ref, err := reference.ParseDocker(s.Name); err == nil {
 		slices.SortStableFunc(all, func(a, b oci.Descriptor) int { return rank(a, ref) - rank(b, ref) })
@@ -93,8 +96,6 @@ func (c *catalogue) manifestOf(e *dockerImage, s Selection) (*oci.Descriptor, er
 	switch {
 	case err != nil || d != nil:
 		return d, err
-	case f.later:
-		return nil, image.ErrLater
 	case f.unread != nil:
 		return nil, fmt.Errorf("%w: the manifest of which %s is a view is not found, and not all could be read: %w", image.ErrIncomplete, dockerName, f.unread)
 	}
@@ -116,7 +117,6 @@ type finder struct {
 	entry  *dockerImage
 	config digest.Digest
 	seen   int
-	later  bool  // a manifest may still come
 	unread error // why one could not be read
 }
 
@@ -130,15 +130,13 @@ func (f *finder) find(all []oci.Descriptor, depth int) (*oci.Descriptor, error) 
 		}
 		m, err := f.parse(d)
 		switch {
-		case errors.Is(err, image.ErrLater):
-			f.later = true
 		case err != nil:
 			f.unread = fmt.Errorf("manifest %s: %w", d.Digest, err)
 		case m.IsIndex():
 			if found, err := f.find(m.Manifests, depth+1); found != nil || err != nil {
 				return found, err
 			}
-		case f.is(m) && !f.later:
+		case f.is(m):
 			return &all[i], nil
 		}
 	}

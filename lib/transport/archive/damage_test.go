@@ -3,11 +3,13 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -142,6 +144,34 @@ func exchanged(t *testing.T) []byte {
 	o := newOldImage("a", "b")
 	o.layers[0], o.layers[1] = o.layers[1], o.layers[0]
 	return dockerSave(t, nil, o)
+}
+
+// What strangers wrote into an archive comes into messages as one short line
+// that drives no terminal.
+func TestMessages(t *testing.T) {
+	evil := strings.Repeat("\x1b[2J\r\n", 5000)
+	for _, b := range [][]byte{
+		tarOf(t, member{name: dockerName, body: view(t, dockerImage{Config: evil})}),
+		tarOf(t, member{name: dockerName, body: []byte(`[` + strconv.Quote(evil) + `]`)}),
+		tarOf(t, member{name: dockerName, body: []byte(`[{"Config":"c","` + strings.Repeat("x", 9000) + `":1,"` + strings.Repeat("x", 9000) + `":1}]`)}),
+		tarOf(t, member{name: "c", body: newOldImage("a").config}, member{name: dockerName, body: view(t, dockerImage{Config: "c", Layers: []string{evil}})}),
+		tarOf(t, member{name: dockerName, body: view(t, dockerImage{Config: evil, RepoTags: []string{evil}}, dockerImage{Config: evil})}),
+		tarOf(t, member{name: indexName, body: []byte(`{"schemaVersion":2,"manifests":[` + evilEntry(evil, "a") + `,` + evilEntry(evil, "b") + `]}`)}),
+	} {
+		for kind, src := range readers(t, b, Selection{}) {
+			_, err := take(t.Context(), src)
+			if err == nil {
+				t.Errorf("%s: the image was read", kind)
+			} else if s := err.Error(); len(s) > 2000 || strings.ContainsAny(s, "\x1b\r\n") {
+				t.Errorf("%s: message has %d bytes: %.300q", kind, len(s), s)
+			}
+		}
+	}
+}
+
+func evilEntry(name, content string) string {
+	b, _ := json.Marshal(map[string]any{"mediaType": oci.MediaTypeManifest, "digest": digest.FromString(content), "size": 1, "annotations": map[string]string{"org.opencontainers.image.ref.name": name}})
+	return string(b)
 }
 
 // What manifest.json names must be there, and make sense.

@@ -55,7 +55,7 @@ func parseDocker(b []byte) ([]dockerImage, error) {
 func open(dec *json.Decoder, want json.Delim) error {
 	t, err := dec.Token()
 	if err == nil && t != want {
-		err = fmt.Errorf("%v in place of %v", t, want)
+		err = fmt.Errorf("%.100q in place of %v", fmt.Sprint(t), want)
 	}
 	return err
 }
@@ -75,11 +75,11 @@ func parseDockerImage(dec *json.Decoder) (dockerImage, error) {
 		key, _ := t.(string)
 		for known := range fields {
 			if key != known && strings.EqualFold(key, known) {
-				return d, fmt.Errorf("key %q should be %q", key, known)
+				return d, fmt.Errorf("key %.200q should be %q", key, known)
 			}
 		}
 		if seen[key] {
-			return d, fmt.Errorf("key %q stands twice", key)
+			return d, fmt.Errorf("key %.200q stands twice", key)
 		}
 		seen[key] = true
 		into, ok := fields[key]
@@ -125,19 +125,19 @@ func (d *dockerImage) namedDigest() (digest.Digest, bool) {
 // each, out of its configuration.
 func (d *dockerImage) diffIDs(config []byte) ([]digest.Digest, error) {
 	if want, ok := d.namedDigest(); ok && want.Algorithm().FromBytes(config) != want {
-		return nil, fmt.Errorf("configuration %q: %w: it is %s", d.Config, image.ErrMismatch, digest.FromBytes(config))
+		return nil, fmt.Errorf("configuration %.200q: %w: it is %s", d.Config, image.ErrMismatch, digest.FromBytes(config))
 	}
 	c, err := oci.ParseConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.Config, err)
+		return nil, fmt.Errorf("configuration %.200q: %w", d.Config, err)
 	}
 	ids := c.DiffIDs()
 	if len(ids) != len(d.Layers) {
-		return nil, fmt.Errorf("%w: %s names %d layers, the configuration %s has %d", oci.ErrInvalid, dockerName, len(d.Layers), d.Config, len(ids))
+		return nil, fmt.Errorf("%w: %s names %d layers, the configuration %.200q has %d", oci.ErrInvalid, dockerName, len(d.Layers), d.Config, len(ids))
 	}
 	for _, id := range ids {
 		if err := oci.CheckDigest(id); err != nil {
-			return nil, fmt.Errorf("%s: %w", d.Config, err)
+			return nil, fmt.Errorf("configuration %.200q: %w", d.Config, err)
 		}
 	}
 	return ids, nil
@@ -178,7 +178,7 @@ func layerType(name, compression string) (string, error) {
 	types := map[string]string{"": oci.MediaTypeDockerLayer, "gzip": oci.MediaTypeDockerLayerGzip, "zstd": oci.MediaTypeDockerLayerZstd}
 	t, ok := types[compression]
 	if !ok {
-		return "", fmt.Errorf("%w: layer %q is compressed with %s, for which no manifest has a type", image.ErrUnsupported, name, compression)
+		return "", fmt.Errorf("%w: layer %.200q is compressed with %s, for which no manifest has a type", image.ErrUnsupported, name, compression)
 	}
 	return t, nil
 }

@@ -119,7 +119,7 @@ func (o *old) readDocker() error {
 	for _, d := range images {
 		for _, name := range append([]string{d.Config}, d.Layers...) {
 			if _, ok := blobDigest(memberName(name)); !ok {
-				return fmt.Errorf("its %s names %q, which is no blob", dockerName, name)
+				return fmt.Errorf("its %s names %.200q, which is no blob", dockerName, name)
 			}
 		}
 	}

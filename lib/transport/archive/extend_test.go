@@ -195,7 +195,7 @@ func TestRefuseToOverwrite(t *testing.T) {
 		"docker 25, extend":    {dockerSave25(t, imagetest.Docker()), Extend, true},
 		"other layout, extend": {tarOf(t, member{name: "./" + indexName, body: []byte(`{"schemaVersion":2,"manifests":[]}`)}), Extend, true},
 	} {
-		path := file1(t, tt.content)
+		path := fileOf(t, tt.content)
 		dst, err := Create(path, Options{Name: "n", Existing: tt.existing})
 		if (err == nil) != tt.ok {
 			t.Errorf("%s: Create = %v; want success: %v", name, err, tt.ok)
@@ -234,6 +234,14 @@ func TestRefuseToOverwrite(t *testing.T) {
 	if _, err := Create(filepath.Join(t.TempDir(), "no", "a.tar"), Options{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Create in a directory that is not there: %v", err)
 	}
+}
+
+// A name that is as long as the file system allows leaves room for those of the
+// files beside it.
+func TestLongName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), strings.Repeat("n", 255))
+	writeTo(t, path, imagetest.Image(), Options{Name: "a"})
+	noLitter(t, path)
 }
 
 // The archive behind a link is the one that is written, and it keeps its mode.
@@ -385,7 +393,7 @@ func TestResolve(t *testing.T) {
 			sparse = append(sparse, m)
 		}
 	}
-	sparsePath := file1(t, tarOf(t, sparse...))
+	sparsePath := fileOf(t, tarOf(t, sparse...))
 	for _, tt := range []struct {
 		path string
 		o    Options

@@ -87,13 +87,13 @@ func (s *file) document(name string, limit int64) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !ok:
-		return nil, fmt.Errorf("%s: %w in the archive", name, image.ErrNotFound)
+		return nil, fmt.Errorf("%.200q: %w in the archive", name, image.ErrNotFound)
 	case at.size > limit:
-		return nil, fmt.Errorf("%s: %w: %d bytes, more than %d", name, image.ErrTooLarge, at.size, limit)
+		return nil, fmt.Errorf("%.200q: %w: %d bytes, more than %d", name, image.ErrTooLarge, at.size, limit)
 	}
 	b := make([]byte, at.size)
 	if _, err := io.ReadFull(s.section(at), b); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%.200q: %w", name, err)
 	}
 	return b, nil
 }
@@ -243,11 +243,11 @@ func (s *file) layer(name string, want digest.Digest) (*fileLayer, error) {
 	}
 	at, ok := s.members.files[member]
 	if !ok {
-		return nil, fmt.Errorf("layer %q: %w in the archive", name, image.ErrNotFound)
+		return nil, fmt.Errorf("layer %.200q: %w in the archive", name, image.ErrNotFound)
 	}
 	head := make([]byte, min(sniffSize, at.size))
 	if _, err := io.ReadFull(s.section(at), head); err != nil {
-		return nil, fmt.Errorf("layer %q: %w", name, err)
+		return nil, fmt.Errorf("layer %.200q: %w", name, err)
 	}
 	l := &fileLayer{name: name, at: at, packed: blob.Sniff(head), want: want, file: s}
 	l.desc.Size = at.size
@@ -299,11 +299,11 @@ func (l *fileLayer) hash(ctx context.Context) error {
 	_, err := blob.Copy(io.MultiWriter(stored, u), reader{ctx, l.file.section(l.at)})
 	if err != nil {
 		u.drop()
-		return fmt.Errorf("layer %q: %w", l.name, err)
+		return fmt.Errorf("layer %.200q: %w", l.name, err)
 	}
 	got, err := u.sum()
 	if err != nil {
-		return fmt.Errorf("layer %q: %w: %w", l.name, image.ErrMismatch, err)
+		return fmt.Errorf("layer %.200q: %w: %w", l.name, image.ErrMismatch, err)
 	}
 	if got != l.want {
 		return wrongLayer(l.name, got, l.want)

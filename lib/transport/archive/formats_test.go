@@ -339,7 +339,7 @@ func (o oneByte) Read(p []byte) (int, error) {
 // The layer is read anew from any place in it, for transfers that broke off.
 func TestBlobAt(t *testing.T) {
 	c := imagetest.Image()
-	src, err := OpenFile(file1(t, streamOf(t, c, Options{})), Selection{})
+	src, err := OpenFile(fileOf(t, streamOf(t, c, Options{})), Selection{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,6 +396,34 @@ func TestSparse(t *testing.T) {
 		}
 		if got.Root.Digest != tree.Kids[0].Desc.Digest {
 			t.Errorf("%s: root is %s; want %s", kind, got.Root.Digest, tree.Kids[0].Desc.Digest)
+		}
+	}
+}
+
+// What is not of an image may be in the tar, large or small, packed or not.
+func TestStrangers(t *testing.T) {
+	o := newOldImage("a")
+	pax, _ := imagetest.Layer(strings.Repeat("long/", 60)+"x", []byte("x")) // begins with a pax header
+	for _, stranger := range []member{
+		{name: "README", body: []byte("text")},
+		{name: "notes.json", body: []byte(`{"a":1}`)},
+		{name: "list.json", body: []byte(`[1,2]`)},
+		{name: "a.tar.xz", body: []byte("\xfd7zXZ\x00 and so on")},
+		{name: "a.tgz", body: gzipOf(t, []byte("x"))},
+		{name: "other", body: pax},
+		{name: "empty"},
+		{name: "device", kind: tar.TypeChar},
+		{name: "fifo", kind: tar.TypeFifo},
+		{name: "blobs/sha256", link: "../elsewhere"},
+		{name: blobName(digest.FromString("stranger")), body: []byte("stranger")},
+	} {
+		for _, b := range [][]byte{dockerSave(t, nil, o), streamOf(t, tiny(), Options{})} {
+			all := append([]member{stranger}, membersOf(t, b)...)
+			for kind, src := range readers(t, tarOf(t, all...), Selection{}) {
+				if _, err := take(t.Context(), src); err != nil {
+					t.Errorf("%s/%s: %v", stranger.name, kind, err)
+				}
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -35,8 +36,8 @@ func looksLikeLayer(name string, head []byte) bool {
 	if blob.Sniff(head) != blob.Plain {
 		return true
 	}
-	_, err := tar.NewReader(bytes.NewReader(head)).Next()
-	return len(head) >= blockSize && (err == nil || err == io.EOF)
+	_, err := tar.NewReader(bytes.NewReader(head)).Next() // which may want more than the head
+	return len(head) >= blockSize && !errors.Is(err, tar.ErrHeader)
 }
 
 // An unpacked computes the digest of what a layer is when unpacked, while the
@@ -105,11 +106,12 @@ func (u *unpacked) drop() {
 // wrongLayer is the error about a layer that unpacked is not what its image's
 // configuration says.
 func wrongLayer(name string, got, want digest.Digest) error {
-	return fmt.Errorf("layer %q: %w: unpacked it is %s, and the configuration has %s", name, image.ErrMismatch, got, want)
+	return fmt.Errorf("layer %.200q: %w: unpacked it is %s, and the configuration has %s", name, image.ErrMismatch, got, want)
 }
 
 // A storedLayer is a layer of a docker archive.
 type storedLayer struct {
 	desc   oci.Descriptor // as it is stored, or as it lies at the destination now
 	diffID digest.Digest  // "" if it is not known
+	err    error          // why it cannot be used
 }

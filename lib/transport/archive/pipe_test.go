@@ -152,6 +152,18 @@ func TestBrokenPipe(t *testing.T) {
 	}
 }
 
+// A device that takes nothing is an error too.
+func TestFullDevice(t *testing.T) {
+	dst, err := Create("/dev/full", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := imagetest.Send(t.Context(), dst, imagetest.Image()); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("writing to a full device: %v; want %v", err, unix.ENOSPC)
+	}
+	dst.Close()
+}
+
 // A blob that fails leaves a stream that nobody can take for whole, and a file
 // as it was.
 func TestFailedBlob(t *testing.T) {

@@ -35,10 +35,12 @@ type Reader struct {
 	made  *oci.Raw // of the choice, if it has no manifest of its own
 
 	members names[*storedLayer] // of docker archives
-	pending *entry              // has been come to, and is for Next
-	ready   []*entry            // are before it, and in memory
-	ahead   int64               // bytes of these
-	given   *entry              // what Next gave out last
+	configs map[string]bool     // named by manifest.json
+	layers  map[string]bool
+	pending *entry   // has been come to, and is for Next
+	ready   []*entry // are before it, and in memory
+	ahead   int64    // bytes of these
+	given   *entry   // what Next gave out last
 }
 
 // NewReader returns a Reader of the tar in r, which may be compressed. It reads
@@ -46,7 +48,7 @@ type Reader struct {
 // tar; r is not closed.
 func NewReader(r io.Reader, sel Selection) *Reader {
 	rd := &Reader{sel: sel, src: r}
-	rd.cat.library = rd
+	rd.cat.library, rd.cat.waits = rd, func() bool { return rd.err == nil && rd.shelf.awaited > 0 }
 	return rd
 }
 
@@ -56,8 +58,8 @@ func (r *Reader) Close() error {
 	if r.in != nil {
 		r.in.close()
 		r.in = nil
-		r.err = os.ErrClosed
 	}
+	r.err = os.ErrClosed
 	if r.file != nil {
 		return r.file.Close()
 	}
@@ -153,10 +155,10 @@ func (r *Reader) document(name string, limit int64) ([]byte, error) {
 	}
 	b, ok := r.shelf.docs[name]
 	if !ok {
-		return nil, r.absent(name)
+		return nil, r.absent(fmt.Sprintf("%.200q", name))
 	}
 	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s: %w: %d bytes, more than %d", name, image.ErrTooLarge, len(b), limit)
+		return nil, fmt.Errorf("%.200q: %w: %d bytes, more than %d", name, image.ErrTooLarge, len(b), limit)
 	}
 	return b, nil
 }
@@ -166,6 +168,9 @@ func (r *Reader) manifest(d digest.Digest) (oci.Raw, error) {
 		ch, err := r.cat.choose(r.sel)
 		if err != nil {
 			return oci.Raw{}, err
+		}
+		if ch.docker != nil && r.err == nil {
+			return oci.Raw{}, image.ErrLater // when all layers have passed
 		}
 		if ch.docker != nil {
 			return r.make(ch.docker)
@@ -204,11 +209,14 @@ func (r *Reader) make(e *dockerImage) (oci.Raw, error) {
 	var layers []oci.Descriptor
 	for i, name := range e.Layers {
 		l, ok, err := r.members.find(memberName(name))
+		if err == nil && ok {
+			err = l.err
+		}
 		if err != nil {
 			return oci.Raw{}, err
 		}
 		if !ok || l.desc.Digest == "" {
-			return oci.Raw{}, lost(r.absent(fmt.Sprintf("layer %q", name)))
+			return oci.Raw{}, lost(r.absent(fmt.Sprintf("layer %.200q", name)))
 		}
 		if l.diffID != "" && l.diffID != ids[i] {
 			return oci.Raw{}, wrongLayer(name, l.diffID, ids[i])
@@ -244,7 +252,7 @@ func lost(err error) error {
 func (r *Reader) goOn(ctx context.Context) error {
 	r.begin(ctx)
 	if e := r.pending; e != nil {
-		if r.ahead+e.desc.Size > maxAhead {
+		if r.ahead+e.desc.Size > maxAhead || len(r.ready) == maxReady {
 			return image.ErrLater
 		}
 		if r.err = r.hold(e); r.err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -49,7 +50,7 @@ func TestSelect(t *testing.T) {
 		{Selection{View: OCI}, "", image.ErrUnsupported, "more than one image in oci, choose an image"},
 		{Selection{View: OCI, Name: "v2"}, "", image.ErrNotFound, `image "v2": not found in index.json`},
 		{Selection{View: OCI, Position: 4}, "", image.ErrNotFound, "index 3 is too large, only 3 entries available"},
-		{Selection{View: OCI, Digest: other}, "", image.ErrNotFound, blobName(other) + ": not found in the archive"},
+		{Selection{View: OCI, Digest: other}, "", image.ErrNotFound, strconv.Quote(blobName(other)) + ": not found in the archive"},
 		{Selection{View: Docker}, "", image.ErrUnsupported, "Unexpected tar manifest.json: expected 1 item, got 2"},
 		{Selection{View: Docker, Position: 3}, "", image.ErrNotFound, "Invalid source index @2, only 2 manifest items available"},
 		{Selection{View: Docker, Name: "foo/bar"}, "", image.ErrNotFound, `Tag "docker.io/foo/bar:latest" not found`},
@@ -119,7 +120,7 @@ func TestList(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.tar")
 	writeTo(t, path, a, Options{Name: "z", Labels: []reference.Docker{docker(t, "foo/bar:1")}})
 	writeTo(t, path, b, Options{Name: "y"})
-	packed := file1(t, gzipOf(t, mustRead(t, path)))
+	packed := fileOf(t, gzipOf(t, mustRead(t, path)))
 	for _, tt := range []struct {
 		view View
 		want []string
@@ -142,14 +143,14 @@ func TestList(t *testing.T) {
 	if got, err := image.Tags(t.Context(), src); err != nil || !slices.Equal(got, []string{"z", "1", "y"}) {
 		t.Errorf("Tags = %q, %v", got, err)
 	}
-	old := file1(t, dockerSave(t, []string{"b:2", "a:1"}, newOldImage("x")))
+	old := fileOf(t, dockerSave(t, []string{"b:2", "a:1"}, newOldImage("x")))
 	if got, want := listed(t, old, Any), []string{"b:2@1", "a:1@1"}; !slices.Equal(got, want) {
 		t.Errorf("List = %q; want %q", got, want)
 	}
 	if _, err := List(t.Context(), old, OCI); !errors.Is(err, image.ErrNotFound) {
 		t.Errorf("List of %s in an old docker archive: %v", indexName, err)
 	}
-	if _, err := List(t.Context(), file1(t, gzipOf(t, mustRead(t, path))[:200]), Any); err == nil {
+	if _, err := List(t.Context(), fileOf(t, gzipOf(t, mustRead(t, path))[:200]), Any); err == nil {
 		t.Errorf("List of a file that was cut succeeded")
 	}
 }

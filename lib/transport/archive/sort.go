@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -52,10 +51,10 @@ func (e *entry) identify() error {
 	u.Write(e.held)
 	diffID, err := u.sum()
 	if err != nil {
-		return fmt.Errorf("layer %q: %w: %w", e.name, image.ErrMismatch, err)
+		return fmt.Errorf("layer %.200q: %w: %w", e.name, image.ErrMismatch, err)
 	}
 	e.desc.Digest = digest.FromBytes(e.held)
-	*e.layer = storedLayer{e.desc, diffID}
+	e.layer.desc, e.layer.diffID = e.desc, diffID
 	return nil
 }
 
@@ -95,12 +94,23 @@ func (r *Reader) takeHead(e *entry, limit int64) error {
 		return err
 	}
 	if e.name == dockerName {
-		_, err := r.cat.readDocker()
-		return err
+		return r.takeDocker()
 	}
 	ix, err := r.cat.readIndex()
 	if err == nil {
 		r.shelf.expect(ix)
+	}
+	return err
+}
+
+func (r *Reader) takeDocker() error {
+	images, err := r.cat.readDocker()
+	r.configs, r.layers = map[string]bool{}, map[string]bool{}
+	for _, d := range images {
+		r.configs[memberName(d.Config)] = true
+		for _, l := range d.Layers {
+			r.layers[memberName(l)] = true
+		}
 	}
 	return err
 }
@@ -141,14 +151,14 @@ func (r *Reader) sortBlob(e *entry) error {
 // storedPlain is a layer whose name is its digest. Nothing is known to begin
 // like JSON when compressed.
 func storedPlain(e *entry) *storedLayer {
-	return &storedLayer{oci.Descriptor{MediaType: oci.MediaTypeDockerLayer, Digest: e.desc.Digest, Size: e.desc.Size}, e.desc.Digest}
+	d := oci.Descriptor{MediaType: oci.MediaTypeDockerLayer, Digest: e.desc.Digest, Size: e.desc.Size}
+	return &storedLayer{desc: d, diffID: d.Digest}
 }
 
 // isConfig reports whether manifest.json, if it has come, names a
-// configuration so that has no manifest yet.
+// configuration so, and it is not known yet whether that is needed.
 func (r *Reader) isConfig(name string) bool {
-	return r.sel.View != OCI && r.cat.chosen == nil &&
-		slices.ContainsFunc(r.cat.docker, func(d dockerImage) bool { return memberName(d.Config) == name })
+	return r.configs[name] && r.cat.chosen == nil
 }
 
 // handOut leaves a member of blobs/ to Next. If manifest.json may be all there
@@ -178,9 +188,6 @@ func (r *Reader) handOut(e *entry) error {
 // docker archive.
 func (r *Reader) sortDocker(e *entry) error {
 	known := r.cat.docker != nil
-	isLayer := slices.ContainsFunc(r.cat.docker, func(d dockerImage) bool {
-		return slices.ContainsFunc(d.Layers, func(l string) bool { return memberName(l) == e.name })
-	})
 	if path.Base(e.name) == "json" || e.name == layoutName || e.name == "repositories" {
 		return nil // of images before manifest.json
 	}
@@ -189,9 +196,9 @@ func (r *Reader) sortDocker(e *entry) error {
 		return err
 	}
 	switch {
-	case isLayer, !known && looksLikeLayer(e.name, head):
+	case r.layers[e.name], !known && looksLikeLayer(e.name, head):
 		return r.takeLayer(e, blob.Sniff(head))
-	case known && !r.isConfig(e.name), !looksLikeDocument(head), e.desc.Size > oci.MaxManifest:
+	case known && !r.configs[e.name], !looksLikeDocument(head), e.desc.Size > oci.MaxManifest:
 		return r.members.add(e.name, "", &storedLayer{})
 	}
 	if err := e.hold(); err != nil {
@@ -208,7 +215,7 @@ func (r *Reader) sortDocker(e *entry) error {
 func (r *Reader) takeLayer(e *entry, compression string) error {
 	mediaType, err := layerType(e.name, compression)
 	if err != nil {
-		return err
+		return r.members.add(e.name, "", &storedLayer{err: err}) // it may be no layer
 	}
 	e.desc.MediaType = mediaType
 	e.layer, e.packed = &storedLayer{}, compression
@@ -234,7 +241,7 @@ type content struct {
 
 func (c *content) Read(p []byte) (int, error) {
 	n, err := c.body.Read(p)
-	if c.layer != nil && c.desc.Digest == "" {
+	if c.layer != nil && c.layer.diffID == "" {
 		if c.digest == nil {
 			c.digest = newUnpacked(c.packed)
 		}
@@ -243,7 +250,7 @@ func (c *content) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF && c.digest != nil:
 		if c.layer.diffID, err = c.digest.sum(); err != nil {
-			return n, fmt.Errorf("layer %q: %w: %w", c.name, image.ErrMismatch, err)
+			return n, fmt.Errorf("layer %.200q: %w: %w", c.name, image.ErrMismatch, err)
 		}
 		c.digest = nil
 		return n, io.EOF
@@ -260,6 +267,7 @@ type shelf struct {
 	manifests map[digest.Digest]bool   // what is a manifest, whether or not it has come
 	awaited   int                      // of these have not come
 	promised  map[digest.Digest]string // media types of blobs that manifests name
+	others    map[digest.Digest]string // names of documents that are not in blobs/
 }
 
 func (s *shelf) fits(e *entry) bool { return s.bytes+e.desc.Size <= maxWaiting }
@@ -272,6 +280,10 @@ func (s *shelf) add(e *entry) error {
 	if s.docs == nil {
 		s.docs = map[string][]byte{}
 		s.manifests, s.promised = map[digest.Digest]bool{}, map[digest.Digest]string{}
+		s.others = map[digest.Digest]string{}
+	}
+	if e.desc.Digest == "" {
+		s.others[digest.FromBytes(e.held)] = e.name
 	}
 	if _, again := s.docs[e.name]; !again && s.manifests[e.desc.Digest] {
 		s.awaited--
@@ -294,12 +306,8 @@ func (s *shelf) find(d digest.Digest) ([]byte, bool) {
 	if b, ok := s.docs[blobName(d)]; ok {
 		return b, true
 	}
-	for name, b := range s.docs {
-		if _, other := blobDigest(name); !other && d.Algorithm().FromBytes(b) == d {
-			return b, true
-		}
-	}
-	return nil, false
+	b, ok := s.docs[s.others[d]]
+	return b, ok
 }
 
 // learn notes what a manifest on the shelf leads to. One that is damaged, or

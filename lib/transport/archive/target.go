@@ -174,8 +174,8 @@ func (t *target) verified(ctx context.Context, d oci.Descriptor, r io.Reader) (o
 func (t *target) has(d digest.Digest) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p, ok := t.places[d]; ok {
-		return p.done
+	if p, ok := t.places[d]; ok && p.done {
+		return true
 	}
 	return t.loose.has(d)
 }

@@ -30,7 +30,12 @@ type temp struct {
 	*os.File
 }
 
-func tempPrefix(target string) string { return "." + filepath.Base(target) + ".img-" }
+// tempPrefix begins the names of such files. It is short enough for what
+// follows; archives that have it in common do no harm to each other.
+func tempPrefix(target string) string {
+	name := filepath.Base(target)
+	return "." + name[:min(len(name), 100)] + ".img-"
+}
 
 // newTemp makes a file beside target, and removes those that others left.
 func newTemp(target string) (*temp, error) {

@@ -64,7 +64,7 @@ func (w *walker) next() (*tar.Header, error) {
 // measure notes where the content of h ends.
 func (w *walker) measure(h *tar.Header) error {
 	if isSparse(h) {
-		return fmt.Errorf("%w: %q is stored as a sparse file", image.ErrUnsupported, h.Name)
+		return fmt.Errorf("%w: %.200q is stored as a sparse file", image.ErrUnsupported, h.Name)
 	}
 	size := h.Size
 	switch h.Typeflag {
@@ -72,7 +72,7 @@ func (w *walker) measure(h *tar.Header) error {
 		size = 0
 	}
 	if size > math.MaxInt64-w.tape.pos-maxHeader-blockSize {
-		return fmt.Errorf("%w: %q has %d bytes", image.ErrTooLarge, h.Name, size)
+		return fmt.Errorf("%w: %.200q has %d bytes", image.ErrTooLarge, h.Name, size)
 	}
 	w.end = w.tape.pos + padded(size)
 	w.tape.content, w.tape.limit = w.end, w.end
@@ -238,7 +238,7 @@ func (m *names[T]) follow(name string) (string, error) {
 		}
 		at = to
 	}
-	return "", fmt.Errorf("%w: the links from %q do not end", oci.ErrInvalid, name)
+	return "", fmt.Errorf("%w: the links from %.200q do not end", oci.ErrInvalid, name)
 }
 
 // find returns what a name holds.

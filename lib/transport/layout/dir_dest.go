@@ -82,15 +82,18 @@ var errForeign = errors.New("not a containers image directory, don't want to ove
 // empty.
 func checkDir(d disk) error {
 	ok, err := readVersion(d.Root)
-	switch {
-	case errors.Is(err, oci.ErrInvalid):
-		return errForeign
-	case ok || err != nil:
-		return err
+	if err == nil && !ok {
+		var names []string
+		names, err = d.names(".")
+		if err != nil || len(names) == 0 || slices.ContainsFunc(names, isStage) {
+			return err
+		}
+		// Another writer may have finished since we looked: its version is
+		// there before its stage goes.
+		ok, err = readVersion(d.Root)
 	}
-	names, err := d.names(".")
-	if err == nil && len(names) > 0 && !slices.ContainsFunc(names, isStage) {
-		err = errForeign
+	if err == nil && !ok || errors.Is(err, oci.ErrInvalid) {
+		return errForeign
 	}
 	return err
 }
@@ -121,7 +124,7 @@ func (d *DirDestination) Has(ctx context.Context, desc oci.Descriptor) (bool, er
 	if err == nil && !ok {
 		ok, err = d.adopt(ctx, name, desc)
 	}
-	if ok {
+	if ok && err == nil {
 		d.known.add(desc)
 	}
 	return ok, err
@@ -180,6 +183,9 @@ func (d *DirDestination) keep() {
 // Commit implements image.Destination. Errors: image.ErrIncomplete if a blob
 // of the tree is missing, image.ErrMismatch.
 func (d *DirDestination) Commit(ctx context.Context, t *image.Tree) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err := d.open(); err != nil {
 		return err
 	}

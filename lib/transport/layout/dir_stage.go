@@ -47,6 +47,8 @@ func (d *DirDestination) open() error {
 	}
 	root, err := d.dir.OpenRoot(d.name)
 	if err != nil {
+		d.lock.Close()
+		d.lock = nil
 		return whole(d.dir.Root, err)
 	}
 	d.stage = disk{root, d.step}

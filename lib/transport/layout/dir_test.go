@@ -150,28 +150,30 @@ func TestDirReuses(t *testing.T) {
 // Writers at the same time do not know of each other; the last one wins, as a
 // whole.
 func TestDirWriters(t *testing.T) {
-	dir := dirOf(t, imageOf("shared"))
-	images := []*imagetest.Content{imageOf("shared", "a"), imageOf("shared", "b"), imageOf("shared", "a", "b")}
-	var wg sync.WaitGroup
-	for i := range 12 {
-		wg.Go(func() {
-			if err := places[1].write(dir, "", images[i%3], 2, nil); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	whole := 0
-	for _, c := range images {
-		if places[1].read(dir, "", c) == nil {
-			whole++
-			if got := slices.Sorted(keys(files(t, dir))); !slices.Equal(got, filesOf(c)) {
-				t.Errorf("files are %v; want %v", got, filesOf(c))
+	fresh := filepath.Join(t.TempDir(), "x")
+	for _, dir := range []string{fresh, dirOf(t, imageOf("shared"))} {
+		images := []*imagetest.Content{imageOf("shared", "a"), imageOf("shared", "b"), imageOf("shared", "a", "b")}
+		var wg sync.WaitGroup
+		for i := range 12 {
+			wg.Go(func() {
+				if err := places[1].write(dir, "", images[i%3], 2, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		whole := 0
+		for _, c := range images {
+			if places[1].read(dir, "", c) == nil {
+				whole++
+				if got := slices.Sorted(keys(files(t, dir))); !slices.Equal(got, filesOf(c)) {
+					t.Errorf("files are %v; want %v", got, filesOf(c))
+				}
 			}
 		}
-	}
-	if whole != 1 {
-		t.Errorf("%d images are whole; want 1", whole)
+		if whole != 1 {
+			t.Errorf("%d images are whole; want 1", whole)
+		}
 	}
 }
 
@@ -195,6 +197,45 @@ func TestStageOfAnother(t *testing.T) {
 	check(t, places[1].read(dir, "", a))
 	if l := leftovers(t, dir); l != nil {
 		t.Errorf("left %v", l)
+	}
+}
+
+// Of the stages that dead writers left, one is used and the others go; of what
+// is in it, whole blobs are used, if they are what they are called.
+func TestStaleStages(t *testing.T) {
+	c := imagetest.Image()
+	dir := dirOf(t, imageOf("old"))
+	var good, bad digest.Digest
+	for d := range c.Blobs {
+		good, bad = bad, d
+	}
+	for _, stage := range []string{"a", "b"} {
+		stage = filepath.Join(dir, stagePrefix+stage)
+		check(t, os.Mkdir(stage, 0o755))
+		for name, b := range map[string][]byte{
+			good.Encoded(): c.Blobs[good], bad.Encoded(): bytes.ToUpper(c.Blobs[bad]),
+			tempPrefix + "x": nil, manifestFile: []byte("{"), versionFile: nil, good.Encoded() + manifestSuffix: nil,
+		} {
+			check(t, os.WriteFile(filepath.Join(stage, name), b, 0o644))
+		}
+	}
+	live := filepath.Join(dir, stagePrefix+"live")
+	check(t, os.Mkdir(live, 0o755))
+	root := disk{must(os.OpenRoot(dir))(t), nil}
+	defer root.Close()
+	lock := must(root.lock(t.Context(), stagePrefix+"live", unix.LOCK_EX))(t)
+	defer lock.Close()
+
+	src := &counting{Source: c.Source()}
+	dst := must(CreateDir(dir))(t)
+	check(t, send(t.Context(), dst, src, 1))
+	check(t, dst.Close())
+	check(t, places[1].read(dir, "", c))
+	if src.n != len(c.Blobs)-1 {
+		t.Errorf("%d blobs were fetched; want %d", src.n, len(c.Blobs)-1)
+	}
+	if l := leftovers(t, dir); !slices.Equal(l, []string{"/" + stagePrefix + "live"}) {
+		t.Errorf("left %v; want the stage of the writer that lives", l)
 	}
 }
 

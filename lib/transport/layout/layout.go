@@ -148,7 +148,8 @@ func (d disk) holds(ctx context.Context, name string, desc oci.Descriptor) (bool
 		}
 		return false, err
 	}
-	return true, d.step.sync(f, name)
+	err = d.step.sync(f, name)
+	return err == nil, err
 }
 
 // A reader ends with the context.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/imgtools/imgtools/lib/blob"
 	"github.com/imgtools/imgtools/lib/image"
@@ -392,4 +393,64 @@ func blobOf(c *imagetest.Content, d oci.Descriptor) *blob.Blob {
 
 func badBlob() *blob.Blob {
 	return &blob.Blob{Desc: desc("bad"), Reader: io.MultiReader(strings.NewReader("b"), failing{})}
+}
+
+// A blob that is long enough for the disk to begin early, and one that turns
+// out to have another size than was said.
+func TestPutSizes(t *testing.T) {
+	for _, p := range places {
+		dir := filepath.Join(t.TempDir(), "x")
+		dst := must(p.create(dir, "v1", nil))(t)
+		long := patterns(1, 2*flushEvery+5)[0]
+		d := must(dst.Put(t.Context(), long()))(t)
+		check(t, dst.Close())
+		dst = must(p.create(dir, "v1", nil))(t)
+		if ok, err := dst.Has(t.Context(), d); !ok || err != nil || d.Size != 2*flushEvery+5 {
+			t.Errorf("%s: Has = %v, %v after Put of %d bytes", p.name, ok, err, d.Size)
+		}
+		short := &blob.Blob{Desc: desc("abc"), Reader: strings.NewReader("ab")} // by a caller that verifies nothing
+		if _, err := dst.Put(t.Context(), short); !errors.Is(err, image.ErrMismatch) {
+			t.Errorf("%s: Put of too few bytes: %v; want %v", p.name, err, image.ErrMismatch)
+		}
+		check(t, dst.Close())
+	}
+}
+
+// Nothing may be named behind the back of a user who has said stop.
+func TestCommitCancelled(t *testing.T) {
+	for _, p := range places {
+		dir, c := filepath.Join(t.TempDir(), "x"), imagetest.Image()
+		dst := must(p.create(dir, "v1", nil))(t)
+		tree := must(image.Root(t.Context(), c.Source(), ""))(t)
+		check(t, tree.Parse())
+		for d := range tree.Blobs() {
+			must(dst.Put(t.Context(), blobOf(c, d)))(t)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := dst.Commit(ctx, tree); !errors.Is(err, context.Canceled) || p.read(dir, "v1", c) == nil {
+			t.Errorf("%s: Commit = %v; want %v and no image", p.name, err, context.Canceled)
+		}
+		check(t, dst.Close())
+	}
+}
+
+// Some file systems have no hard links; then more is written, and all the same
+// becomes of it.
+func TestNoLinks(t *testing.T) {
+	for _, p := range places {
+		dir := filepath.Join(t.TempDir(), "x")
+		for _, c := range []*imagetest.Content{imagetest.Index(), imagetest.Image()} {
+			check(t, p.write(dir, "v1", c, 2, func(op, _ string) error {
+				if op == "link" {
+					return unix.EPERM
+				}
+				return nil
+			}))
+			check(t, p.read(dir, "v1", c))
+		}
+		if l := leftovers(t, dir); l != nil {
+			t.Errorf("%s: left %v", p.name, l)
+		}
+	}
 }

@@ -3,12 +3,10 @@ package layout
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -17,12 +15,6 @@ import (
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/reference"
-)
-
-const (
-	layoutFile    = "oci-layout"
-	layoutVersion = "1.0.0"
-	maxLayout     = 64 << 10 // bytes of an oci-layout
 )
 
 // An OCIDestination writes one image into an OCI layout, beside what is in
@@ -92,38 +84,6 @@ func (d *OCIDestination) find() error {
 	return nil
 }
 
-// checkLayout refuses what is no layout that we know, and not the beginning
-// of one.
-func checkLayout(d disk) error {
-	b, err := readFile(d.Root, layoutFile, maxLayout)
-	if err == nil {
-		return checkVersion(d.Name(), b)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	names, err := d.names(".")
-	for _, name := range names {
-		if name != blobsDir && name != indexFile && !strings.HasPrefix(name, tempPrefix) {
-			return fmt.Errorf("%s is not an OCI layout, don't want to add one to other data (there is %q)", d.Name(), name)
-		}
-	}
-	return err
-}
-
-func checkVersion(dir string, b []byte) error {
-	var v struct {
-		Version string `json:"imageLayoutVersion"`
-	}
-	if err := json.Unmarshal(b, &v); err != nil {
-		return fmt.Errorf("%s/%s: %w: %v", dir, layoutFile, oci.ErrInvalid, err)
-	}
-	if v.Version != layoutVersion {
-		return fmt.Errorf("%s/%s: %w: version %q", dir, layoutFile, image.ErrUnsupported, v.Version)
-	}
-	return nil
-}
-
 // Wants implements image.Destination: anything is taken.
 func (d *OCIDestination) Wants() image.Wants { return image.Wants{} }
 
@@ -143,7 +103,7 @@ func (d *OCIDestination) Has(ctx context.Context, desc oci.Descriptor) (bool, er
 		return false, err
 	}
 	ok, err := blobs.holds(ctx, blobName(desc.Digest), desc)
-	if ok {
+	if ok && err == nil {
 		d.known.add(desc)
 	}
 	return ok, err
@@ -198,47 +158,6 @@ func (d *OCIDestination) open(ctx context.Context, create bool) (disk, error) {
 	return d.blobs, nil
 }
 
-// make makes what a layout consists of, but for index.json. oci-layout comes
-// first: it tells a layout that is being made from other people's data.
-func (d *OCIDestination) make() error {
-	if d.root.Root == nil {
-		root, err := makeDir(d.ref.Path, d.step)
-		if err != nil {
-			return err
-		}
-		d.root = root
-		if err := checkLayout(root); err != nil {
-			return err
-		}
-	}
-	if _, err := d.root.Lstat(layoutFile); errors.Is(err, fs.ErrNotExist) {
-		if err := d.makeLayoutFile(); err != nil {
-			return err
-		}
-	}
-	return d.root.Mkdir(blobsDir)
-}
-
-// makeLayoutFile makes oci-layout whole at once, and never a second time:
-// others may have locked the first.
-func (d *OCIDestination) makeLayoutFile() error {
-	t, err := d.root.temp(".")
-	if err != nil {
-		return err
-	}
-	defer t.drop()
-	if _, err := t.Write([]byte(`{"imageLayoutVersion":"` + layoutVersion + `"}`)); err != nil {
-		return err
-	}
-	if err := d.step.sync(t.file, t.name); err != nil {
-		return err
-	}
-	if err := d.root.Link(t.name, layoutFile); !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
-}
-
 func (d *OCIDestination) openBlobs(create bool) error {
 	var found disk
 	var err error
@@ -270,6 +189,9 @@ func (d *OCIDestination) openBlobs(create bool) error {
 // image.ErrIncomplete if a blob of the tree is missing, image.ErrMismatch,
 // image.ErrTooLarge if index.json would have more than 16 MiB.
 func (d *OCIDestination) Commit(ctx context.Context, t *image.Tree) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if _, err := d.open(ctx, true); err != nil {
 		return err
 	}

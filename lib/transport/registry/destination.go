@@ -197,7 +197,7 @@ func (d *Destination) Close() error {
 	d.open = map[digest.Digest]*place{}
 	d.mu.Unlock()
 	for _, at := range left {
-		d.abandon(at)
+		d.abandon(at, false)
 	}
 	done := make(chan struct{})
 	go func() {

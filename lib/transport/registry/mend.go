@@ -80,7 +80,7 @@ func (u *upload) restart(err error) error {
 	if !u.resumed || u.restarted || !u.feed.canSeek() {
 		return err
 	}
-	u.d.abandon(u.at)
+	u.d.abandon(u.at, true)
 	u.restarted, u.at, u.off, u.unsure = true, nil, 0, false
 	return nil
 }

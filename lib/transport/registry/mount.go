@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -45,7 +46,7 @@ func (d *Destination) mount(ctx context.Context, desc oci.Descriptor, from strin
 		return false, err
 	}
 	if !there && answer != nil && <-answer {
-		d.abandon(at)
+		d.abandon(at, false)
 		return true, nil
 	}
 	if there {
@@ -117,7 +118,7 @@ func (d *Destination) keep(want digest.Digest, at *place) {
 	older := d.open[want]
 	d.open[want] = at
 	d.mu.Unlock()
-	d.abandon(older)
+	d.abandon(older, false)
 }
 
 // take returns the upload that is open for a blob, nil if there is none.
@@ -129,16 +130,59 @@ func (d *Destination) take(want digest.Digest) *place {
 	return at
 }
 
-// abandon cancels an upload, if there is one, beside everything else. That it
-// may fail does no harm: registries forget uploads.
-func (d *Destination) abandon(at *place) {
+// settle is how long a registry is given to see that a request has broken off.
+// An upload that it is still writing to comes back after it was cancelled.
+const settle = 100 * time.Millisecond
+
+// abandon cancels an upload, if there is one, beside everything else: at once,
+// or when a request for it that broke off has settled. That it may fail does
+// no harm: registries forget uploads.
+func (d *Destination) abandon(at *place, broken bool) {
 	if at == nil {
 		return
 	}
 	d.background.Go(func() {
-		resp, err := d.once(d.life, &request{method: http.MethodDelete, url: at.url})
-		if err == nil {
-			resp.discard()
+		wait, tries := time.Duration(0), 1
+		if broken {
+			wait, tries = settle, 3
+		}
+		for ; tries > 0; tries-- {
+			if sleep(d.life, wait) != nil || d.cancelUpload(at.url) {
+				return
+			}
+			// Where a location stands for an offset, it is out of date
+			// after a break. The answer to GET has the current one.
+			next := d.current(at.url)
+			if next == nil || d.cancelUpload(next) {
+				return
+			}
 		}
 	})
+}
+
+// cancelUpload reports whether the registry took a request to cancel.
+func (d *Destination) cancelUpload(at *url.URL) bool {
+	resp, err := d.once(d.life, &request{method: http.MethodDelete, url: at})
+	if err != nil {
+		return false
+	}
+	resp.discard()
+	return resp.StatusCode/100 == 2
+}
+
+// current returns the location that an upload has now, nil if it is gone.
+func (d *Destination) current(at *url.URL) *url.URL {
+	resp, err := d.once(d.life, &request{method: http.MethodGet, url: at})
+	if err != nil {
+		return nil
+	}
+	resp.discard()
+	if resp.StatusCode/100 != 2 {
+		return nil
+	}
+	next, err := d.remote.resolve(resp.Request.URL, resp.Header.Get("Location"))
+	if err != nil {
+		return nil
+	}
+	return next
 }

@@ -167,7 +167,7 @@ func TestDownloadResumes(t *testing.T) {
 		{"no range header", []registrytest.Fault{blobs(registrytest.CutBody(512 << 10)).Times(1), blobs(wrongRange("")).After(1).Times(1)}, nil, "- 512 512"},
 		{"too short, and says so", []registrytest.Fault{blobs(registrytest.Shorten(10))}, image.ErrMismatch, "-"},
 		{"too short, without a length", []registrytest.Fault{blobs(registrytest.HTTP10(), registrytest.Shorten(24<<10)).Times(1)}, nil, "- 1000"},
-		{"too short for ever", []registrytest.Fault{blobs(registrytest.HTTP10(), registrytest.Shorten(24<<10)).Times(1), blobs(registrytest.HTTP10(), registrytest.Edit(func(a *registrytest.Answer) { a.Status, a.Body = 200, a.Body[:1000<<10] })).After(1)}, image.ErrMismatch, "- 1000 1000"},
+		{"too short for ever", []registrytest.Fault{blobs(registrytest.IgnoreRange(), registrytest.HTTP10(), registrytest.Shorten(24<<10))}, image.ErrMismatch, "- 1000 1000"},
 		{"too long, and says so", []registrytest.Fault{blobs(registrytest.Append("x"))}, image.ErrMismatch, "-"},
 		{"too long, without a length", []registrytest.Fault{blobs(registrytest.HTTP10(), registrytest.Append("more"))}, image.ErrMismatch, "-"},
 		{"no length", []registrytest.Fault{blobs(registrytest.HTTP10())}, nil, "-"},

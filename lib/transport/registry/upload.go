@@ -64,7 +64,7 @@ func (d *Destination) put(ctx context.Context, b *blob.Blob) (oci.Descriptor, er
 		u.feed.release()
 	}
 	if err != nil {
-		d.abandon(u.at)
+		d.abandon(u.at, true)
 		return oci.Descriptor{}, err
 	}
 	out := b.Desc
@@ -247,8 +247,8 @@ func (u *upload) locate(ctx context.Context) (done bool, err error) {
 		if known && ok && (u.left() < 0 || off <= u.off+u.left()) {
 			return false, u.goOn(resp, off)
 		}
-		if known {
-			u.d.abandon(u.at)
+		if resp.StatusCode != http.StatusNotFound {
+			u.d.abandon(u.at, true)
 		}
 	}
 	u.at, u.off, u.unsure = nil, 0, false

@@ -1,10 +1,10 @@
 package registrytest
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -169,9 +169,9 @@ func LoseAnswer() Action {
 	}
 }
 
-// HTTP10 answers as old servers do: no length, and the end of the connection
-// is that of the body. It needs HTTP/1.
-func HTTP10() Action {
+// raw takes the connection away from net/http and writes the answer to it as
+// write has it, and nothing afterwards. It needs HTTP/1.
+func raw(write func(w *bufio.Writer, a *Answer)) Action {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			a := capture(next, w, q)
@@ -180,12 +180,46 @@ func HTTP10() Action {
 				panic(err)
 			}
 			defer conn.Close()
-			a.Header.Del("Content-Length")
-			fmt.Fprintf(buf, "HTTP/1.0 %d %s\r\n", a.Status, http.StatusText(a.Status))
-			a.Header.Write(buf)
-			io.WriteString(buf, "\r\n")
-			buf.Write(a.Body)
+			write(buf.Writer, a)
 			buf.Flush()
 		})
 	}
+}
+
+// print writes the answer by a version of HTTP.
+func (a *Answer) print(w *bufio.Writer, version string) {
+	fmt.Fprintf(w, "HTTP/%s %d %s\r\n", version, a.Status, http.StatusText(a.Status))
+	a.Header.Write(w)
+	w.WriteString("\r\n")
+	w.Write(a.Body)
+}
+
+// HTTP10 answers as old servers do: no length, and the end of the connection
+// is that of the body. It needs HTTP/1.
+func HTTP10() Action {
+	return raw(func(w *bufio.Writer, a *Answer) {
+		a.Header.Del("Content-Length")
+		a.print(w, "1.0")
+	})
+}
+
+// Babble goes on talking when the answer is over. It needs HTTP/1.
+func Babble(text string) Action {
+	return raw(func(w *bufio.Writer, a *Answer) {
+		a.print(w, "1.1")
+		w.WriteString(text)
+	})
+}
+
+// EndlessHints says that an answer is to come, and again (RFC 8297), and does
+// not come to it. It needs HTTP/1.
+func EndlessHints() Action {
+	const hint = "HTTP/1.1 103 Early Hints\r\nLink: </hint>; rel=preload\r\n\r\n"
+	return raw(func(w *bufio.Writer, _ *Answer) {
+		for range endless / len(hint) {
+			if _, err := w.WriteString(hint); err != nil {
+				return
+			}
+		}
+	})
 }

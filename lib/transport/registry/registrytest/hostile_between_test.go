@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/imgtools/imgtools/lib/copy"
@@ -42,7 +44,7 @@ func (p pair) copy(t *testing.T, h hostile, want error) {
 // Both sides of a copy go wrong at the same time.
 func TestBetween(t *testing.T) {
 	cut := rt.On("GET", blobs, rt.CutBody(300_000)).Times(3)
-	lost := rt.On("PUT", uploads, rt.CutRequest(500_000)).Times(2)
+	lost := func() rt.Fault { return rt.On("PUT", uploads, onLarge(rt.CutRequest(500_000))) }
 	for name, test := range map[string]struct {
 		h        hostile
 		from, to []rt.Fault
@@ -50,12 +52,12 @@ func TestBetween(t *testing.T) {
 	}{
 		"nothing":                          {h: hostile{content: imagetest.Index, most: 100}},
 		"source cut":                       {h: hostile{content: big}, from: []rt.Fault{cut}},
-		"upload cut":                       {h: hostile{content: big}, to: []rt.Fault{lost}},
-		"both cut":                         {h: hostile{content: big}, from: []rt.Fault{cut}, to: []rt.Fault{lost}},
+		"upload cut":                       {h: hostile{content: big}, to: []rt.Fault{lost()}},
+		"both cut":                         {h: hostile{content: big}, from: []rt.Fault{cut}, to: []rt.Fault{lost()}},
 		"both cut, chunks":                 {h: hostile{content: big, client: chunks}, from: []rt.Fault{cut}, to: []rt.Fault{rt.On("PATCH", uploads, rt.CutRequest(100_000)).Times(2)}},
-		"upload cut, source lies":          {h: hostile{content: big}, from: []rt.Fault{rt.On("GET", blobs, rt.Flip(900_000)).After(2)}, to: []rt.Fault{lost}, want: image.ErrMismatch},
-		"upload cut, source has no ranges": {h: hostile{content: big, options: rt.Options{NoRange: true}}, to: []rt.Fault{lost}},
-		"source wrong at the end":          {h: hostile{content: big}, from: []rt.Fault{rt.On("GET", blobs, rt.Flip(1_600_000))}, want: image.ErrMismatch},
+		"upload cut, source lies":          {h: hostile{content: big}, from: []rt.Fault{rt.On("GET", blobs, rt.Flip(900_000)).After(2)}, to: []rt.Fault{lost()}, want: image.ErrMismatch},
+		"upload cut, source has no ranges": {h: hostile{content: big, options: rt.Options{NoRange: true}}, to: []rt.Fault{lost()}},
+		"source wrong at the end":          {h: hostile{content: big}, from: []rt.Fault{rt.On("GET", blobs, rt.Flip(1_599_999))}, want: image.ErrMismatch},
 		"source ends early":                {h: hostile{content: big}, from: []rt.Fault{rt.On("GET", blobs, rt.HTTP10(), rt.Shorten(1))}, want: image.ErrMismatch},
 		"source does not end":              {h: hostile{content: big}, from: []rt.Fault{rt.On("GET", blobs, rt.Endless("x/y", ""))}, want: image.ErrMismatch},
 		"source gone in the middle":        {h: hostile{content: big}, from: []rt.Fault{rt.On("GET", blobs, rt.CutBody(300_000)).Times(2), rt.On("GET", blobs, rt.Refuse(404, "BLOB_UNKNOWN", "gone")).After(2)}, want: image.ErrNotFound},
@@ -71,6 +73,20 @@ func TestBetween(t *testing.T) {
 			if test.want != nil {
 				nowhere(t, p)
 			}
+		})
+	}
+}
+
+// onLarge lets something go wrong with large bodies only, twice.
+func onLarge(do rt.Action) rt.Action {
+	var n atomic.Int64
+	return func(next http.Handler) http.Handler {
+		fault := do(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.ContentLength > 1<<20 && n.Add(1) <= 2 {
+				next = fault
+			}
+			next.ServeHTTP(w, q)
 		})
 	}
 }
@@ -165,8 +181,8 @@ func TestSizes(t *testing.T) {
 		layers = append(layers, make([]byte, n))
 	}
 	content := func() *imagetest.Content { return imagetest.Plain(layers...) }
-	for _, size := range []int64{0, 1000, buffer, chunk} {
-		h := hostile{content: content, most: 5000, check: nothingLeft, client: func(o *registry.Options) { o.ChunkSize = size }}
+	for _, size := range []int64{0, 20_000, buffer, chunk} {
+		h := hostile{content: content, most: 500, check: nothingLeft, client: func(o *registry.Options) { o.ChunkSize = size }}
 		t.Run(fmt.Sprintf("chunks of %d", size), func(t *testing.T) { t.Parallel(); h.push(t) })
 	}
 	h := hostile{content: content}
@@ -186,7 +202,7 @@ func TestGivenUp(t *testing.T) {
 		"in a blob":       {false, "GET", blobs, func(s *rt.Stall) rt.Action { return s.Body(1000) }},
 		"at an upload":    {true, "POST", starts, (*rt.Stall).Answer},
 		"in an upload":    {true, "PUT", uploads, func(s *rt.Stall) rt.Action { return s.Request(1000) }},
-		"after an upload": {true, "PUT", uploads, func(s *rt.Stall) rt.Action { return s.Request(24 << 20) }},
+		"after an upload": {true, "PUT", uploads, func(s *rt.Stall) rt.Action { return s.Request(hugeSize) }},
 		"at the name":     {true, "PUT", manifests, (*rt.Stall).Answer},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -50,8 +49,7 @@ func untouched(origins ...string) func(*scene) {
 // big is an image with a layer that takes more than one read, one write and
 // one buffer of the system.
 func big() *imagetest.Content {
-	plain, _ := imagetest.Layer("big", bytes.Repeat([]byte("0123456789abcdef"), 100_000))
-	return imagetest.Plain(plain)
+	return imagetest.Plain(bytes.Repeat([]byte("0123456789abcdef"), 100_000))
 }
 
 // impatient gives up on a silent network at once. It is for cases in which
@@ -61,14 +59,10 @@ func impatient(o *registry.Options) {
 }
 
 func TestPull(t *testing.T) {
-	for _, group := range []map[string]hostile{
-		pullBreaks(), pullLies(), pullFloods(), pullRedirects(), pullDocuments(), pullTokens(), pullChallenges(),
-	} {
-		for _, name := range slices.Sorted(maps.Keys(group)) {
-			h := group[name]
-			t.Run(name, func(t *testing.T) { t.Parallel(); h.pull(t) })
-		}
-	}
+	runAll(t, (*hostile).pull, map[string]map[string]hostile{
+		"breaks": pullBreaks(), "lies": pullLies(), "floods": pullFloods(), "redirects": pullRedirects(),
+		"documents": pullDocuments(), "tokens": pullTokens(), "challenges": pullChallenges(),
+	})
 }
 
 // Transfers that break: they go on, or fail as what they are.
@@ -214,6 +208,7 @@ func pullLies() map[string]hostile {
 		"other digest of a blob":  {arm: inject(rt.On("GET", blobs, rt.Header("Docker-Content-Digest", digest.FromString("x").String())))},
 		"no digest said":          {arm: inject(rt.On("GET", manifests, rt.Header("Docker-Content-Digest", "")))},
 		"nonsense digest said":    {arm: inject(rt.On("GET", manifests, rt.Header("Docker-Content-Digest", "sha256:../../x")))},
+		"answers unasked for":     {arm: inject(rt.On("GET", blobs, rt.Babble("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad")))},
 		"blob packed":             {arm: inject(rt.On("GET", blobs, rt.Gzip())), want: image.ErrMismatch},
 		"manifest packed":         {arm: inject(rt.On("GET", manifests, rt.Gzip())), want: image.ErrMismatch},
 		"web page as manifest":    {arm: inject(rt.On("GET", manifests, rt.Reply(200, "text/html", "<html>log in</html>"))), want: oci.ErrInvalid},
@@ -252,6 +247,7 @@ func pullFloods() map[string]hostile {
 	return map[string]hostile{
 		"endless manifest":        {arm: inject(rt.On("GET", manifests, rt.Endless(oci.MediaTypeManifest, "{"))), want: image.ErrTooLarge, most: 3},
 		"endless blob":            {arm: inject(rt.On("GET", blobs, rt.Endless("application/octet-stream", ""))), want: image.ErrMismatch},
+		"endless hints":           {arm: inject(rt.On("GET", manifests, rt.EndlessHints())), want: image.ErrNetwork, most: 6},
 		"endless error":           {arm: inject(rt.On("GET", manifests, atStatus(404, rt.Endless("application/json", "{")))), want: image.ErrNotFound, most: 3},
 		"endless 401":             {arm: inject(rt.On("GET", manifests, rt.Edit(func(a *rt.Answer) { a.Body = bytes.Repeat([]byte(" "), 8<<20) })).Times(1))},
 		"endless token":           {arm: inject(rt.On("GET", tokens, rt.Endless("application/json", `{"token":"x"`))), want: image.ErrTooLarge, most: 3},
@@ -313,6 +309,8 @@ func pullRedirects() map[string]hostile {
 		"blobs at another host":    {arm: to(cdn, blobs), most: 20},
 		"the same, HTTPS":          {tls: true, arm: to(cdn, blobs), most: 20},
 		"the same, Basic":          {basic: true, arm: to(cdn, blobs), most: 20},
+		"blobs there, by 302":      {arm: found(302)},
+		"blobs there, by 308":      {arm: found(308)},
 		"manifest at another host": {arm: to(cdn, manifests), most: 20},
 		"it asks for a password":   {basic: true, arm: both(to(cdn, blobs), inject(rt.On("GET", blobs, rt.Challenge(`Basic realm="x"`)).At("cdn"))), want: image.ErrUnauthorized},
 		"it asks for a token":      {arm: both(to(cdn, blobs), evilRealm("cdn")), want: image.ErrUnauthorized, check: untouched("evil")},

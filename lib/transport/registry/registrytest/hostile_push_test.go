@@ -1,9 +1,7 @@
 package registrytest_test
 
 import (
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,14 +14,10 @@ import (
 )
 
 func TestPush(t *testing.T) {
-	for _, group := range []map[string]hostile{
-		pushBreaks(), pushRefusals(), pushLies(), pushLocations(), pushTokens(),
-	} {
-		for _, name := range slices.Sorted(maps.Keys(group)) {
-			h := group[name]
-			t.Run(name, func(t *testing.T) { t.Parallel(); h.push(t) })
-		}
-	}
+	runAll(t, (*hostile).push, map[string]map[string]hostile{
+		"breaks": pushBreaks(), "refusals": pushRefusals(), "lies": pushLies(),
+		"locations": pushLocations(), "tokens": pushTokens(),
+	})
 }
 
 // chunks sends large blobs in pieces.
@@ -63,11 +57,11 @@ func pushBreaks() map[string]hostile {
 	}
 }
 
-// huge does not fit into the buffers between a client and a server.
-func huge() *imagetest.Content {
-	plain, _ := imagetest.Layer("huge", make([]byte, 24<<20))
-	return imagetest.Plain(plain)
-}
+// huge does not fit into the buffers between a client and a server, nor into
+// one chunk of those that are tried when a request is too large.
+func huge() *imagetest.Content { return imagetest.Plain(make([]byte, hugeSize)) }
+
+const hugeSize = 20 << 20
 
 func all(set ...func(*registry.Options)) func(*registry.Options) {
 	return func(o *registry.Options) {

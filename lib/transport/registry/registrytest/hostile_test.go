@@ -137,6 +137,15 @@ func (s *scene) hear(e image.Event) {
 	s.said = append(s.said, e.Text)
 }
 
+// runAll runs groups of cases, all at once.
+func runAll(t *testing.T, run func(*hostile, *testing.T), groups map[string]map[string]hostile) {
+	for group, cases := range groups {
+		for name, h := range cases {
+			t.Run(group+"/"+name, func(t *testing.T) { t.Parallel(); run(&h, t) })
+		}
+	}
+}
+
 // pull runs a case from the registry into memory.
 func (h *hostile) pull(t *testing.T) {
 	s := newScene(t, h)
