@@ -44,7 +44,7 @@ fuzz: ## every fuzz target for FUZZTIME each (60s)
 	@grep -rl --include='*_test.go' '^func Fuzz' lib | xargs -n 1 dirname | sort -u | while read -r dir; do \
 		go test -list '^Fuzz' "./$$dir" </dev/null | grep '^Fuzz' | while read -r target; do \
 			echo "$$dir $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$dir" </dev/null || exit 1; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "./$$dir" </dev/null || exit 1; \
 		done || exit 1; \
 	done
 

@@ -19,7 +19,7 @@ func (p *Plan) Run(ctx context.Context) (Result, error) {
 		p.o.Notify.Send(image.Event{Kind: image.EventWarning, Text: n})
 	}
 	if p.Same {
-		return p.result(nil), nil
+		return p.result(nil), p.passOver(ctx)
 	}
 	m := &mover{Plan: p, moved: map[digest.Digest]oci.Descriptor{}}
 	if p.Later {
@@ -35,6 +35,22 @@ func (p *Plan) Run(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	return m.commit(ctx)
+}
+
+// passOver reads a stream that is not needed to its end, for whoever writes it,
+// and to see that it has one.
+func (p *Plan) passOver(ctx context.Context) error {
+	seq, ok := p.src.(image.Sequence)
+	for ok {
+		_, err := seq.Next(ctx)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return p.o.atSource("read stream", err)
+		}
+	}
+	return nil
 }
 
 func (p *Plan) announce() {

@@ -29,8 +29,8 @@ func (streamName) Pinned(digest.Digest) string { return "-" }
 
 // Source reads what standard input holds: an image stream or, if it begins as
 // JSON does, a manifest and nothing else.
-func (streamName) Source(_ context.Context, a *Access) (image.Source, error) {
-	in := bufio.NewReader(a.Stdin)
+func (streamName) Source(ctx context.Context, a *Access) (image.Source, error) {
+	in := bufio.NewReader(interruptible(ctx, a.Stdin))
 	head, err := in.Peek(1)
 	if err != nil {
 		if err == io.EOF {
@@ -43,6 +43,21 @@ func (streamName) Source(_ context.Context, a *Access) (image.Source, error) {
 		return document{b}, err
 	}
 	return archive.NewReader(in, archive.Selection{}), nil
+}
+
+// interruptible returns a reader that fails when ctx runs out of time, even
+// while r waits for whoever writes.
+func interruptible(ctx context.Context, r io.Reader) io.Reader {
+	if _, ok := ctx.Deadline(); !ok {
+		return r
+	}
+	pr, pw := io.Pipe()
+	context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		_, err := blob.Copy(pw, r)
+		pw.CloseWithError(err)
+	}()
+	return pr
 }
 
 func (streamName) Destination(_ context.Context, a *Access) (image.Destination, error) {

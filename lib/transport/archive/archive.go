@@ -52,7 +52,7 @@ const annotationImageName = "io.containerd.image.name"
 
 // Limits on what an archive may make us read or remember.
 const (
-	maxMembers  = 200_000  // members of a tar
+	maxMembers  = 100_000  // members of a tar
 	maxHeader   = 4 << 20  // bytes between the content of two members
 	maxTrailer  = 16 << 20 // bytes of zeros behind the end mark
 	maxNames    = 32 << 20 // bytes for the names of members
