@@ -26,7 +26,7 @@ var ErrMismatch = errors.New("content does not match its digest")
 // Desc.Digest is "" and Desc.Size -1 while they are not known. A stage that
 // changes the bytes makes them so, until the reader has reached its end.
 // Whoever gets a Blob reads it to its end once; closing it is the duty of
-// whoever opened it.
+// whoever opened it, and freeing it that of whoever put it through stages.
 type Blob struct {
 	Desc oci.Descriptor
 	io.Reader
@@ -40,13 +40,25 @@ type Blob struct {
 	// lies at the destination. A source that does not know its blobs'
 	// digests beforehand learns them from it.
 	Placed func(oci.Descriptor)
+
+	free func() // set by stages that hold something
+}
+
+// Free ends what the stages before b still do and hold: a goroutine, a file.
+// It is called when nobody reads b any more, whether or not its end was
+// reached, and before its source is closed; it is idempotent.
+func (b *Blob) Free() {
+	if b.free != nil {
+		b.free()
+	}
 }
 
 // Known reports whether the blob's digest and size are known beforehand.
 func (b *Blob) Known() bool { return b.Desc.Digest != "" && b.Desc.Size >= 0 }
 
-// A Stage makes one blob out of another. It reads nothing by itself before
-// the blob it returns is read.
+// A Stage makes one blob out of another. All but Spool read nothing before the
+// blob that they return is read. If a stage fails, the blob that it was given
+// is still to be freed.
 type Stage func(*Blob) (*Blob, error)
 
 // Verify is the stage that no blob passes without having the size and digest
@@ -61,7 +73,7 @@ func Verify(b *Blob) (*Blob, error) {
 		return nil, err
 	}
 	v := &verifier{r: b.Reader, h: b.Desc.Digest.Algorithm().Hash(), want: b.Desc}
-	out := &Blob{Desc: b.Desc, Reader: v, Placed: b.Placed}
+	out := &Blob{Desc: b.Desc, Reader: v, Placed: b.Placed, free: b.free}
 	if b.Reopen != nil {
 		c := &checkpoints{reopen: b.Reopen}
 		v.marks, out.Reopen = c, c.verified(b.Desc)
@@ -114,7 +126,7 @@ func (v *verifier) end() error {
 // Measure is the stage that fills in the blob's digest, by sha256, and size
 // when its reader has reached the end.
 func Measure(b *Blob) (*Blob, error) {
-	m := &Blob{Desc: b.Desc, Placed: b.Placed} // Reopen goes: what was measured of the first reading must be what is sent
+	m := &Blob{Desc: b.Desc, Placed: b.Placed, free: b.free} // Reopen goes: what was measured of the first reading must be what is sent
 	m.Desc.Digest, m.Desc.Size = "", -1
 	m.Reader = &meter{r: b.Reader, h: digest.SHA256.Hash(), d: &m.Desc, want: b.Desc.Size}
 	return m, nil

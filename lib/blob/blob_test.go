@@ -183,6 +183,23 @@ func TestSpool(t *testing.T) {
 	}
 }
 
+// A spooled blob that nobody reads to its end must not keep its file open.
+func TestSpoolGivenUp(t *testing.T) {
+	free := 0
+	b := &Blob{Desc: oci.Descriptor{Size: -1}, Reader: bytes.NewReader(noise(1000)), free: func() { free++ }}
+	s, err := Spool(t.TempDir())(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Free()
+	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("read of a freed file: %v; want %v", err, os.ErrClosed)
+	}
+	if free == 0 {
+		t.Errorf("what stood before the spool was not freed")
+	}
+}
+
 func BenchmarkVerify(b *testing.B) {
 	content := noise(8 << 20)
 	b.SetBytes(int64(len(content)))

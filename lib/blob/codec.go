@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
 	"runtime"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -92,7 +92,8 @@ func unxz(r io.Reader) (io.ReadCloser, error) {
 		return io.NopCloser(zr), err
 	}
 	cmd := exec.Command(path, "--decompress", "--stdout", "--memlimit-decompress=256MiB")
-	cmd.Stdin = r
+	in := &remembering{r: r}
+	cmd.Stdin = in
 	var msg tail
 	cmd.Stderr = &msg
 	out, err := cmd.StdoutPipe()
@@ -102,7 +103,7 @@ func unxz(r io.Reader) (io.ReadCloser, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	return &process{out, cmd, &msg, false}, nil
+	return &process{out, cmd, in, &msg, false}, nil
 }
 
 // A process is the output of a program, which ends with an error instead of
@@ -110,6 +111,7 @@ func unxz(r io.Reader) (io.ReadCloser, error) {
 type process struct {
 	out  io.ReadCloser
 	cmd  *exec.Cmd
+	in   *remembering
 	msg  *tail
 	done bool
 }
@@ -120,7 +122,11 @@ func (p *process) Read(b []byte) (int, error) {
 		return n, err
 	}
 	p.done = true
-	if werr := p.cmd.Wait(); werr != nil {
+	werr := p.cmd.Wait()
+	switch {
+	case p.in.err != nil: // the program could only say that its input is short
+		return n, p.in.err
+	case werr != nil:
 		return n, fmt.Errorf("%w: %s", werr, bytes.TrimSpace(p.msg.b))
 	}
 	return n, io.EOF
@@ -135,6 +141,20 @@ func (p *process) Close() error {
 	p.out.Close()
 	p.cmd.Wait() // killed on purpose: how it ended says nothing
 	return nil
+}
+
+// A remembering reader keeps the error that its reading ended with.
+type remembering struct {
+	r   io.Reader
+	err error // not io.EOF
+}
+
+func (m *remembering) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	if err != nil && err != io.EOF {
+		m.err = err
+	}
+	return n, err
 }
 
 // A tail keeps the beginning of what is written to it, for a message.
@@ -162,12 +182,22 @@ func Compress(b *Blob) (*Blob, error) {
 	if err := zw.SetConcurrency(gzipBlock, min(runtime.GOMAXPROCS(0), maxCores)); err != nil {
 		return nil, err
 	}
-	out := &Blob{Desc: oci.Descriptor{MediaType: mediaType, Size: -1}, Placed: b.Placed}
-	out.Reader = &packer{PipeReader: pr, start: func() {
+	p := &packer{PipeReader: pr, done: make(chan struct{})}
+	p.pack = func() {
+		defer close(p.done)
 		_, err := Copy(zw, b)
-		pw.CloseWithError(errors.Join(err, zw.Close()))
-	}}
-	return Measure(out)
+		if err == nil {
+			err = zw.Close()
+		}
+		pw.CloseWithError(err)
+		if err != nil {
+			zw.Reset(io.Discard) // ends the goroutines that it has left
+		}
+	}
+	return Measure(&Blob{
+		Desc: oci.Descriptor{MediaType: mediaType, Size: -1}, Reader: p, Placed: b.Placed,
+		free: func() { p.stop(); b.Free() },
+	})
 }
 
 // packed names the media types of plain layers and what they are with gzip.
@@ -182,13 +212,20 @@ func Compresses(mediaType string) bool { return packed[mediaType] != "" }
 // A packer starts its writer when it is read for the first time.
 type packer struct {
 	*io.PipeReader
-	start func()
+	once sync.Once
+	pack func()
+	done chan struct{} // closed when pack has ended
 }
 
 func (p *packer) Read(b []byte) (int, error) {
-	if p.start != nil {
-		go p.start()
-		p.start = nil
-	}
+	p.once.Do(func() { go p.pack() })
 	return p.PipeReader.Read(b)
+}
+
+// stop makes the writer give up, and waits until it has: it reads the source
+// no more then.
+func (p *packer) stop() {
+	p.once.Do(func() { close(p.done) })
+	p.Close()
+	<-p.done
 }

@@ -7,8 +7,10 @@ import (
 	"io"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -148,6 +150,86 @@ func TestCompress(t *testing.T) {
 	}
 	if _, err := Compress(&Blob{Desc: oci.Descriptor{MediaType: oci.MediaTypeLayerGzip}}); err == nil {
 		t.Errorf("a packed layer was packed again")
+	}
+}
+
+// endless is a source that never ends, and that must not be read any more once
+// the blob has been freed: then it is closed, or gives its next file.
+type endless struct {
+	t     *testing.T
+	freed *atomic.Bool
+}
+
+func (e endless) Read(p []byte) (int, error) {
+	if e.freed.Load() {
+		e.t.Error("the source was read after Free")
+	}
+	return len(p), nil
+}
+
+// A destination that fails, or the end of a copy, leaves a layer half read.
+// Nothing of what compresses it may go on: the bubble fails the test if a
+// goroutine is left at its end.
+func TestCompressGivenUp(t *testing.T) {
+	for name, use := range map[string]func(b *Blob) error{
+		"never read":   func(*Blob) error { return nil },
+		"read a bit":   func(b *Blob) error { _, err := io.ReadFull(b, make([]byte, 10)); return err },
+		"read further": func(b *Blob) error { _, err := io.CopyN(io.Discard, b, 10_000); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var freed atomic.Bool
+				b, err := Compress(&Blob{Desc: oci.Descriptor{MediaType: oci.MediaTypeLayer, Size: -1}, Reader: endless{t, &freed}})
+				if err == nil {
+					err = use(b)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.Free()
+				freed.Store(true)
+				b.Free() // it is idempotent
+				if _, err := b.Read(make([]byte, 1)); err == nil {
+					t.Errorf("a blob that was given up can be read")
+				}
+			})
+		})
+	}
+}
+
+// The same for a source that breaks off: the error is the one that the reader
+// sees, alone, and the compressor's own goroutines end.
+func TestCompressBrokenSource(t *testing.T) {
+	broken := errors.New("broken")
+	for _, size := range []int64{0, 100, 10 << 20} {
+		synctest.Test(t, func(t *testing.T) {
+			r := io.MultiReader(io.LimitReader(endless{t, new(atomic.Bool)}, size), iotest.ErrReader(broken))
+			b, err := Compress(&Blob{Desc: oci.Descriptor{MediaType: oci.MediaTypeLayer, Size: -1}, Reader: r})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Free()
+			if _, err := Copy(io.Discard, b); err != broken {
+				t.Errorf("after %d bytes: %v; want %v", size, err, broken)
+			}
+		})
+	}
+}
+
+// The program xz can say no more than that its input is short. What the user
+// needs, and what the exit code is made of, is why.
+func TestDecompressSaysWhy(t *testing.T) {
+	content := noise(300_000)
+	broken := errors.New("broken")
+	for name, p := range packed4(t, content) {
+		rc, _, err := Decompress(io.MultiReader(bytes.NewReader(p[:len(p)/2]), iotest.ErrReader(broken)))
+		if err == nil {
+			_, err = io.ReadAll(rc)
+			rc.Close()
+		}
+		if !errors.Is(err, broken) {
+			t.Errorf("%s: %v; want %v", name, err, broken)
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // before the first byte. It is the only one that touches a disk, and only for
 // a blob of which they are not known: it then reads all of it into a file in
 // dir that has no name. The file is gone when the blob has been read to its
-// end, or with the process.
+// end or freed, or with the process.
 func Spool(dir string) Stage {
 	return func(b *Blob) (*Blob, error) {
 		if b.Known() {
@@ -34,7 +34,10 @@ func Spool(dir string) Stage {
 			f.Close()
 			return nil, fmt.Errorf("spool: %w", err)
 		}
-		return &Blob{Desc: m.Desc, Reader: &spooled{f}, Placed: b.Placed}, nil
+		return &Blob{Desc: m.Desc, Reader: &spooled{f}, Placed: b.Placed, free: func() {
+			f.Close() // again, if it was read to its end
+			b.Free()
+		}}, nil
 	}
 }
 

@@ -9,8 +9,7 @@ import (
 // Kinds of events. Their meaning is promised in img-events(5).
 const (
 	KindPlan     = "plan"     // Size bytes will be looked at; with Digest: for this blob
-	KindHave     = "have"     // the destination has the blob already
-	KindMount    = "mount"    // the destination took the blob from a place of its own, Text
+	KindHave     = "have"     // the blob need not move: the destination has it
 	KindCopy     = "copy"     // a blob begins to move
 	KindProgress = "progress" // Done of Size bytes of the blob have moved
 	KindDone     = "done"     // the blob is there, whole and checked

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -31,10 +33,12 @@ func Main(t *Tool) {
 //   - SIGPIPE becomes an error of the write. Child processes get it as usual.
 //   - Standard output is closed at the end; an error of that is CodeOutput.
 //   - A panic of body is one line and CodeFailed.
+//   - What libraries log is dropped: standard error is for the tool.
 //   - The heap is kept small, unless the environment has GOGC.
 //
 // Live must be called at most once in a process.
 func Live(name string, body func(ctx context.Context, std *IO) int) int {
+	log.SetOutput(io.Discard) // net/http would quote there what servers send
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

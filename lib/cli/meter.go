@@ -41,7 +41,7 @@ func (m *meter) apply(e *Event) *job {
 	switch e.Kind {
 	case KindPlan:
 		m.planned += size
-	case KindHave, KindMount:
+	case KindHave:
 		m.remove(e)
 		m.known += size
 		m.there += size

@@ -81,8 +81,6 @@ func eventLine(m *meter, name string, e *Event) string {
 		return kindLine(e.Kind, join(oneLine(e.Ref), knownSize(e.Size), oneLine(e.Text)))
 	case KindCopy, KindSpool:
 		return kindLine(e.Kind, join(blobName(e.Digest), knownSize(e.Size), oneLine(e.Platform), oneLine(e.Text)))
-	case KindMount:
-		return kindLine(e.Kind, join(blobText(e), before("from ", oneLine(e.Text))))
 	case KindDone:
 		return kindLine(e.Kind, doneText(e, j))
 	case KindRetry:

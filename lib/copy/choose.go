@@ -49,7 +49,8 @@ func (p *Plan) one(ctx context.Context, root *image.Tree) (*image.Tree, error) {
 // itself, without asking, if it is not an index. The error wraps
 // image.ErrNotFound if there is none.
 func Instance(ctx context.Context, src image.Source, root *image.Tree, want oci.Platform) (*image.Tree, error) {
-	for t := root; ; {
+	t := root
+	for range oci.MaxDepth + 1 {
 		if err := t.Parse(); err != nil {
 			return nil, err
 		}
@@ -66,6 +67,7 @@ func Instance(ctx context.Context, src image.Source, root *image.Tree, want oci.
 		}
 		t = t.Kids[i]
 	}
+	return nil, fmt.Errorf("%w: indexes nested deeper than %d", oci.ErrInvalid, oci.MaxDepth)
 }
 
 // once applies c to the first index only and takes nothing of those below.
@@ -155,7 +157,11 @@ func (p *Plan) selected(m *oci.Manifest, found []bool) func(int) bool {
 
 // checkPlatform refuses a single image that is not for a platform asked for.
 func (p *Plan) checkPlatform(ctx context.Context, t *image.Tree) error {
-	if len(p.o.Platforms) == 0 || !t.Manifest.IsImage() {
+	if len(p.o.Platforms) == 0 {
+		return nil
+	}
+	if !t.Manifest.IsImage() {
+		p.note("%s is no image and has no platform: it is copied as it is", t.Desc.Digest)
 		return nil
 	}
 	c, err := image.Config(ctx, p.src, t.Manifest)

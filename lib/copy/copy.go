@@ -46,7 +46,7 @@ type Options struct {
 }
 
 // DefaultJobs is how many blobs move at a time.
-const DefaultJobs = 8
+const DefaultJobs = 12
 
 // A Gate decides whether an image may be copied. It sees the bytes of the
 // manifest before they are parsed; an error refuses.

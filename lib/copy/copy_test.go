@@ -1,14 +1,19 @@
 package copy
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -355,5 +360,253 @@ func TestEvents(t *testing.T) {
 	mustCopy(t, imagetest.NewMemory(image.Wants{}), c.Source(), o)
 	if seen[image.EventPlan] != 1 || seen[image.EventCopy] != 4 || seen[image.EventDone] != 4 || seen[image.EventCommit] != 1 {
 		t.Errorf("events: %v", seen)
+	}
+}
+
+// with adds an index of entries to c, as its root.
+func with(t *testing.T, c *imagetest.Content, entries ...oci.Descriptor) {
+	t.Helper()
+	b, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": oci.MediaTypeIndex, "manifests": entries})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := oci.Raw{MediaType: oci.MediaTypeIndex, Bytes: b}
+	c.Root = raw.Descriptor()
+	c.Manifests[c.Root.Digest] = raw
+}
+
+// A blob moves once, whoever names it. An image that says two sizes of it would
+// be committed with one of them unchecked.
+func TestTwoSizes(t *testing.T) {
+	c := imagetest.Image()
+	first := c.Root
+	lie := oci.Raw{MediaType: first.MediaType, Bytes: bytes.Replace(c.Manifests[first.Digest].Bytes, []byte(`"size": `), []byte(`"size": 1`), 1)}
+	c.Manifests[lie.Digest()] = lie
+	with(t, c, first, lie.Descriptor())
+	dst := imagetest.NewMemory(image.Wants{})
+	if _, err := Copy(t.Context(), dst, c.Source(), options()); !errors.Is(err, oci.ErrInvalid) || dst.Puts > 0 {
+		t.Errorf("Copy = %v after %d blobs; want %v before the first", err, dst.Puts, oci.ErrInvalid)
+	}
+}
+
+// A chain of indexes is followed as deep as a tree of them may be, no deeper:
+// each link is a request to a server that can make up any number.
+func TestInstanceDepth(t *testing.T) {
+	c := imagetest.Image()
+	for range oci.MaxDepth {
+		d := c.Root
+		d.Platform = &imagetest.AMD64
+		with(t, c, d)
+	}
+	instance := func() error {
+		root, err := image.Root(t.Context(), c.Source(), "")
+		if err != nil {
+			return err
+		}
+		_, err = Instance(t.Context(), c.Source(), root, imagetest.AMD64)
+		return err
+	}
+	if err := instance(); err != nil {
+		t.Errorf("%d indexes: %v", oci.MaxDepth, err)
+	}
+	with(t, c, c.Root)
+	if err := instance(); !errors.Is(err, oci.ErrInvalid) {
+		t.Errorf("%d indexes: %v; want %v", oci.MaxDepth+1, err, oci.ErrInvalid)
+	}
+}
+
+// What is no image has no platform. It is copied, but not without a word: the
+// user has asked for something that was not done.
+func TestPlatformOfArtifact(t *testing.T) {
+	c := imagetest.Artifact()
+	o := options()
+	o.Platforms = []oci.Platform{imagetest.ARM64}
+	r := mustCopy(t, imagetest.NewMemory(image.Wants{}), c.Source(), o)
+	if r.Root.Digest != c.Root.Digest || len(r.Notes) != 1 {
+		t.Errorf("copied %s with notes %q; want %s and one note", r.Root.Digest, r.Notes, c.Root.Digest)
+	}
+}
+
+// Where a stream's copy fails in one place, everything else is cancelled; the
+// user is to read of the place, and not of the cancelling.
+func TestStreamSaysOneError(t *testing.T) {
+	c := imagetest.Index()
+	for n := range 3 {
+		left := n
+		dst := broken{imagetest.NewMemory(image.Wants{}), &left, new(sync.Mutex)}
+		_, err := Copy(t.Context(), dst, c.Stream(true, layerOrder(t, c)...), options())
+		if err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "cancel") {
+			t.Errorf("Copy = %q; want the disk alone", err)
+		}
+	}
+}
+
+// The directory that a layer is spooled in is the destination's: that it is
+// full is no fault of the source.
+func TestSpoolBlamesDestination(t *testing.T) {
+	plain, _ := imagetest.Layer("x", []byte("content"))
+	dst := imagetest.NewMemory(image.Wants{Layers: image.Compressed, Sizes: true, Spool: "/nonexistent"})
+	_, err := Copy(t.Context(), dst, made{imagetest.Plain(plain).Source()}, options())
+	var e *image.Error
+	if !errors.As(err, &e) || e.Side != image.SideDestination || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Copy = %v; want an error of the destination", err)
+	}
+}
+
+// half is a destination that reads a little of a blob and then fails.
+type half struct{ *imagetest.Memory }
+
+func (half) Put(_ context.Context, b *blob.Blob) (oci.Descriptor, error) {
+	if _, err := io.ReadFull(b, make([]byte, 5)); err != nil {
+		return oci.Descriptor{}, err
+	}
+	return oci.Descriptor{}, errDisk
+}
+
+// A copy that fails leaves nothing behind that runs: the bubble fails the test
+// if a goroutine that compresses is left at its end.
+func TestFailureLeavesNothing(t *testing.T) {
+	plain, _ := imagetest.Layer("x", bytes.Repeat([]byte("content"), 1_000_000))
+	for _, w := range []image.Wants{{Layers: image.Compressed}, {Layers: image.Compressed, Ordered: true}, {Ordered: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			dst := half{imagetest.NewMemory(w)}
+			if _, err := Copy(t.Context(), dst, made{imagetest.Plain(plain).Source()}, options()); !errors.Is(err, errDisk) {
+				t.Errorf("Copy = %v; want %v", err, errDisk)
+			}
+		})
+	}
+}
+
+// opening counts the blobs that are open at the same time.
+type opening struct {
+	image.Source
+	mu        sync.Mutex
+	now, most int
+}
+
+type closing struct {
+	io.ReadCloser
+	o *opening
+}
+
+func (o *opening) Blob(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.now++
+	o.most = max(o.most, o.now)
+	rc, err := o.Source.Blob(ctx, d)
+	return closing{rc, o}, err
+}
+
+func (c closing) Close() error {
+	c.o.mu.Lock()
+	defer c.o.mu.Unlock()
+	c.o.now--
+	return c.ReadCloser.Close()
+}
+
+// A server that allows one connection must see one, whatever the order; and
+// what was opened is closed, whether the copy succeeds or not.
+func TestJobs(t *testing.T) {
+	for _, w := range []image.Wants{{}, {Ordered: true}} {
+		for _, jobs := range []int{1, 2, 100} {
+			for _, n := range []int{0, 1, 3, 100} {
+				src := &opening{Source: imagetest.Index().Source()}
+				o := options()
+				o.Jobs = jobs
+				left := n
+				_, err := Copy(t.Context(), broken{imagetest.NewMemory(w), &left, new(sync.Mutex)}, src, o)
+				if (err == nil) != (n == 100) {
+					t.Errorf("Put %d fails: Copy = %v", n, err)
+				}
+				if src.most > jobs || src.now != 0 {
+					t.Errorf("ordered=%v, %d jobs: %d blobs open at once, %d left open", w.Ordered, jobs, src.most, src.now)
+				}
+			}
+		}
+	}
+}
+
+// again is a destination whose transfers break off once, and go on.
+type again struct{ *imagetest.Memory }
+
+func (a again) Put(ctx context.Context, b *blob.Blob) (oci.Descriptor, error) {
+	if _, err := io.ReadFull(b, make([]byte, 10)); err != nil {
+		return oci.Descriptor{}, err
+	}
+	rc, err := b.Reopen(4)
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	defer rc.Close()
+	rest, err := io.ReadAll(rc)
+	if err == nil && int64(len(rest)) != b.Desc.Size-4 {
+		err = fmt.Errorf("reopened at 4, it has %d bytes of %d", len(rest), b.Desc.Size)
+	}
+	a.Blobs[b.Desc.Digest] = nil
+	return b.Desc, err
+}
+
+// Progress goes on where a transfer does, and counts from there.
+func TestProgressOfReopened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var most int64
+		o := options()
+		o.Jobs = 1
+		o.Notify = func(e image.Event) {
+			if e.Kind == image.EventProgress {
+				most = max(most, e.Done)
+			}
+		}
+		_, packed := imagetest.Layer("x", noise(100_000))
+		c := imagetest.Plain(packed)
+		mustCopy(t, again{imagetest.NewMemory(image.Wants{})}, slow{c.Source()}, o)
+		if most != int64(len(packed)) {
+			t.Errorf("progress came to %d bytes; want %d", most, len(packed))
+		}
+	})
+}
+
+func noise(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i * i >> 3)
+	}
+	return b
+}
+
+// slow is a source that takes a second, by the clock of a bubble, for a read.
+type slow struct{ image.Source }
+
+func (s slow) Blob(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
+	rc, err := s.Source.Blob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{delayed{rc}, rc}, nil
+}
+
+type delayed struct{ r io.Reader }
+
+func (d delayed) Read(p []byte) (int, error) {
+	time.Sleep(time.Second)
+	return d.r.Read(p)
+}
+
+// A stream that ends in good order and lacks a blob, as the head of one does,
+// is not whole: nobody has looked for something that is not there.
+func TestStreamLacksBlob(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		c := imagetest.Index()
+		order := layerOrder(t, c)
+		delete(c.Blobs, order[len(order)-1])
+		dst := imagetest.NewMemory(image.Wants{})
+		_, err := Copy(t.Context(), dst, c.Stream(late, order[:len(order)-1]...), options())
+		if !errors.Is(err, image.ErrIncomplete) || errors.Is(err, image.ErrNotFound) || dst.Committed {
+			t.Errorf("late=%v: Copy = %v; want %v", late, err, image.ErrIncomplete)
+		}
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"io"
 )
 
-// ahead is how many blobs are opened before their turn, so that a destination
-// that takes them one by one does not wait for each to begin.
-const ahead = 6
+// maxAhead is how many blobs are opened before their turn, so that a
+// destination that takes them one by one does not wait for each to begin.
+const maxAhead = 6
 
 type opened struct {
 	rc  io.ReadCloser
@@ -66,7 +66,7 @@ func (m *mover) drop(c chan opened) {
 // openAhead opens the blobs of steps in order, some of them before they are
 // taken from the queue. The queue is closed at the end, or when ctx ends.
 func (m *mover) openAhead(ctx context.Context, steps []Step) chan chan opened {
-	queue := make(chan chan opened, ahead)
+	queue := make(chan chan opened, min(maxAhead, m.o.jobs()-1)) // and one is being moved
 	go func() {
 		defer close(queue)
 		for _, s := range steps {

@@ -92,6 +92,9 @@ func (p *Plan) admit(ctx context.Context, root *image.Tree, have digest.Digest) 
 	if err != nil {
 		return p.o.atSource("read manifest", err)
 	}
+	if err := oneSize(tree); err != nil {
+		return p.o.atSource("read manifest", err)
+	}
 	p.Tree = tree
 	if err := p.checkTarget(); err != nil {
 		return err
@@ -115,6 +118,24 @@ func (p *Plan) single() bool { return p.o.Instance != nil || p.dst.Wants().Singl
 func (p *Plan) checkTarget() error {
 	if t := p.o.Target; t != "" && t != p.Tree.Desc.Digest {
 		return p.o.atDestination("check name", fmt.Errorf("%w: the destination is to be %s, what would be written is %s", image.ErrMismatch, t, p.Tree.Desc.Digest))
+	}
+	return nil
+}
+
+// oneSize refuses a tree in which a blob has two sizes: blobs move once, and
+// only one of the sizes would be checked.
+func oneSize(t *image.Tree) error {
+	sizes := map[digest.Digest]int64{}
+	for k := range t.Walk() {
+		if k.Manifest == nil {
+			continue
+		}
+		for _, d := range k.Manifest.Blobs() {
+			if n, ok := sizes[d.Digest]; ok && n != d.Size {
+				return fmt.Errorf("%s: %w: blob %s has %d bytes, and elsewhere in the image %d", k.Desc.Digest, oci.ErrInvalid, d.Digest, d.Size, n)
+			}
+			sizes[d.Digest] = d.Size
+		}
 	}
 	return nil
 }

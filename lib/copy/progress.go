@@ -15,10 +15,33 @@ const progressEvery = 200 * time.Millisecond
 // and fromSource put their readers around the one that is there, so that the
 // blob stays the one that blob.Measure fills in.
 func (m *mover) watch(b *blob.Blob) (*blob.Blob, error) {
-	if m.o.Notify != nil {
-		b.Reader = &counter{r: b.Reader, d: b.Desc, notify: m.o.Notify, last: time.Now()}
+	if m.o.Notify == nil {
+		return b, nil
 	}
+	around(b, func(r io.Reader, offset int64) io.Reader {
+		return &counter{r: r, d: b.Desc, n: offset, notify: m.o.Notify, last: time.Now()}
+	})
 	return b, nil
+}
+
+// around puts wrap around the blob's reader, and around those that it will be
+// read by from an offset.
+func around(b *blob.Blob, wrap func(r io.Reader, offset int64) io.Reader) {
+	b.Reader = wrap(b.Reader, 0)
+	reopen := b.Reopen
+	if reopen == nil {
+		return
+	}
+	b.Reopen = func(offset int64) (io.ReadCloser, error) {
+		rc, err := reopen(offset)
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{wrap(rc, offset), rc}, nil
+	}
 }
 
 type counter struct {
@@ -43,17 +66,11 @@ func (c *counter) Read(p []byte) (int, error) {
 // the source's, so that the destination's own can be told apart.
 func (m *mover) fromSource(b *blob.Blob) (*blob.Blob, error) {
 	op := "read " + name(b.Desc)
-	b.Reader = &blamer{b.Reader, op, &m.o}
+	around(b, func(r io.Reader, _ int64) io.Reader { return &blamer{r, op, &m.o} })
 	if reopen := b.Reopen; reopen != nil {
 		b.Reopen = func(offset int64) (io.ReadCloser, error) {
 			rc, err := reopen(offset)
-			if err != nil {
-				return nil, m.o.atSource(op, err)
-			}
-			return struct {
-				io.Reader
-				io.Closer
-			}{&blamer{rc, op, &m.o}, rc}, nil
+			return rc, m.o.atSource(op, err)
 		}
 	}
 	return b, nil

@@ -2,6 +2,7 @@ package copy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -171,6 +172,9 @@ func (m *mover) there(ctx context.Context, s Step) (bool, error) {
 
 func (m *mover) open(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
 	rc, err := m.src.Blob(ctx, d)
+	if _, ok := m.src.(image.Sequence); ok && errors.Is(err, image.ErrNotFound) {
+		err = fmt.Errorf("%w: the stream ended without it", image.ErrIncomplete)
+	}
 	return rc, m.o.atSource("open "+d.Digest.String(), err)
 }
 
@@ -192,11 +196,14 @@ func (m *mover) put(ctx context.Context, s Step, b *blob.Blob) error {
 	was := b.Desc
 	m.o.Notify.Send(image.Event{Kind: image.EventCopy, Blob: was})
 	for _, stage := range m.stages(s) {
-		var err error
-		if b, err = stage(b); err != nil {
+		next, err := stage(b)
+		if err != nil {
+			b.Free()
 			return m.o.atSource("read "+name(was), err)
 		}
+		b = next
 	}
+	defer b.Free()
 	now, err := m.dst.Put(ctx, b)
 	if err != nil {
 		return m.o.atDestination("write "+name(was), err)
@@ -237,7 +244,8 @@ func (m *mover) spool(dir string) blob.Stage {
 		if !b.Known() {
 			m.o.Notify.Send(image.Event{Kind: image.EventSpool, Blob: b.Desc})
 		}
-		return blob.Spool(dir)(b)
+		out, err := blob.Spool(dir)(b)
+		return out, m.o.atDestination("spool a layer", err)
 	}
 }
 

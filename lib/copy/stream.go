@@ -33,7 +33,10 @@ func (m *mover) stream(ctx context.Context, seq image.Sequence) error {
 	}
 	g, gctx := newGroup(ctx, limit)
 	err := m.pull(gctx, seq, todo, g)
-	return errors.Join(g.Wait(), err)
+	if gerr := g.Wait(); gerr != nil {
+		return gerr // what pull says then is that it was cancelled
+	}
+	return err
 }
 
 func (m *mover) pull(ctx context.Context, seq image.Sequence, todo map[digest.Digest]Step, g *group) error {

@@ -131,9 +131,15 @@ func (g *grower) kids(ctx context.Context, t *Tree, keep func(int) bool) error {
 		return err
 	}
 	for i, d := range t.Manifest.Manifests {
-		if j, ok := first[d.Digest]; ok && j != i && keep(i) {
-			t.Kids[i] = &Tree{Desc: d, Raw: t.Kids[j].Raw}
+		j, ok := first[d.Digest]
+		if !ok || j == i || !keep(i) {
+			continue
 		}
+		raw, err := check(t.Kids[j].Raw, d)
+		if err != nil {
+			return err
+		}
+		t.Kids[i] = &Tree{Desc: d, Raw: raw}
 	}
 	return nil
 }
@@ -144,6 +150,11 @@ func fetch(ctx context.Context, src Source, d oci.Descriptor) (oci.Raw, error) {
 	if err != nil {
 		return oci.Raw{}, err
 	}
+	return check(raw, d)
+}
+
+// check returns raw as d calls it, if it is what d says.
+func check(raw oci.Raw, d oci.Descriptor) (oci.Raw, error) {
 	if got := raw.DigestBy(d.Digest.Algorithm()); got != d.Digest {
 		return oci.Raw{}, fmt.Errorf("manifest %s: %w: it is %s", d.Digest, ErrMismatch, got)
 	}
@@ -205,12 +216,14 @@ func layers(m *oci.Manifest) []oci.Descriptor {
 	return m.Layers
 }
 
-// Prune returns the tree whose indexes name only what was taken. A tree of
-// which nothing was left out is returned as it is, byte for byte.
+// Prune returns the tree whose indexes name only what was taken, and of which
+// none is empty. A tree of which nothing was left out is returned as it is,
+// byte for byte.
 func (t *Tree) Prune() (*Tree, error) {
 	kids := make([]*Tree, 0, len(t.Kids))
+	keep := make([]bool, len(t.Kids))
 	moved := map[digest.Digest]oci.Descriptor{}
-	for _, k := range t.Kids {
+	for i, k := range t.Kids {
 		if k == nil {
 			continue
 		}
@@ -218,6 +231,10 @@ func (t *Tree) Prune() (*Tree, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(k.Kids) > 0 && len(p.Kids) == 0 {
+			continue // an index of which nothing was taken
+		}
+		keep[i] = true
 		kids = append(kids, p)
 		if p != k {
 			moved[k.Desc.Digest] = p.Desc
@@ -226,7 +243,7 @@ func (t *Tree) Prune() (*Tree, error) {
 	raw := t.Raw
 	var err error
 	if len(kids) < len(t.Kids) {
-		if raw, err = raw.Select(func(i int) bool { return t.Kids[i] != nil }); err != nil {
+		if raw, err = raw.Select(func(i int) bool { return keep[i] }); err != nil {
 			return nil, err
 		}
 	}

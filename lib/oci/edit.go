@@ -44,7 +44,7 @@ func (r Raw) Rewrite(moved map[digest.Digest]Descriptor) (Raw, error) {
 		return Raw{}, err
 	}
 	var e edit
-	for _, key := range []string{"config", "layers", "manifests"} {
+	for _, key := range []string{"config", "layers", "blobs", "manifests"} {
 		n, ok := root.get(key)
 		if !ok {
 			continue

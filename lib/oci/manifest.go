@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 
@@ -225,15 +226,29 @@ var solid = map[string]bool{
 var folded = func() map[string]string {
 	m := make(map[string]string, len(known))
 	for k := range known {
-		m[strings.ToLower(k)] = k
+		m[fold(k)] = k
 	}
 	return m
 }()
 
+// fold makes keys equal that encoding/json takes for each other: it holds the
+// long s for an s and the Kelvin sign for a k.
+func fold(key string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '\u017f':
+			return 's'
+		case '\u212a':
+			return 'k'
+		}
+		return unicode.ToLower(r)
+	}, key)
+}
+
 // checkKeys refuses known keys in another case, and null where a value must be.
 func checkKeys(n node, text []byte) error {
 	for _, m := range n.members {
-		if k, ok := folded[strings.ToLower(m.key)]; ok && k != m.key {
+		if k, ok := folded[fold(m.key)]; ok && k != m.key {
 			return fmt.Errorf("%w: key %q should be %q", ErrInvalid, m.key, k)
 		}
 		if solid[m.key] && m.val.isNull(text) {

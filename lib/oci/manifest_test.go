@@ -64,6 +64,8 @@ func TestParseRefuses(t *testing.T) {
 		"duplicate layers":      `{"schemaVersion":2,` + config + `,` + layers + `,` + layers + `}`,
 		"duplicate by escape":   `{"schemaVersion":2,` + config + `,"layers":[],"l\u0061yers":[]}`,
 		"LAYERS":                `{"schemaVersion":2,` + config + `,"LAYERS":[]}`,
+		"size with a long s":    `{"schemaVersion":2,"config":{"mediaType":"$cfg","digest":"$A","size":2,"\u017fize":3}}`,
+		"layers with a long s":  `{"schemaVersion":2,` + config + `,` + layers + `,"layerſ":[]}`,
 		"Digest in descriptor":  `{"schemaVersion":2,"config":{"mediaType":"$cfg","Digest":"$A","size":2}}`,
 		"duplicate in platform": `{"schemaVersion":2,"manifests":[{"mediaType":"$man","digest":"$A","size":1,"platform":{"os":"a","os":"b","architecture":"c"}}]}`,
 		"config null":           `{"schemaVersion":2,"config":null,"layers":[]}`,

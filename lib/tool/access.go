@@ -88,15 +88,31 @@ func (c *CommonConfig) Context(ctx context.Context) (context.Context, context.Ca
 
 func (c *CommonConfig) retry() registry.Retry {
 	r := registry.Retry{Times: c.RetryTimes, Delay: c.RetryDelay}
-	if r.Times <= 0 {
+	if r.Times == 0 {
 		r.Times = -1 // none
 	}
 	return r
 }
 
+// check returns a usage error for a number that means nothing.
+func (c *CommonConfig) check() error {
+	switch {
+	case c.RetryTimes < 0:
+		return cli.Usagef("--retry-times %d: want 0 or more", c.RetryTimes)
+	case c.RetryDelay < 0:
+		return cli.Usagef("--retry-delay %s: want 0 or more", c.RetryDelay)
+	case c.Timeout < 0:
+		return cli.Usagef("--timeout %s: want 0 or more", c.Timeout)
+	}
+	return nil
+}
+
 // Access makes what a transport needs out of the flags. The error is a usage
 // error.
 func (a *AccessConfig) Access(std *cli.IO, c *CommonConfig, n image.Notify) (*transport.Access, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	cred, given, err := a.Explicit.Credential()
 	if err != nil {
 		return nil, cli.Usagef("%v", err)

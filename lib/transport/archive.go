@@ -38,6 +38,8 @@ func (n layoutArchiveName) Destination(_ context.Context, a *Access) (image.Dest
 	return archive.Create(n.l.Path, o)
 }
 
+func (layoutArchiveName) labels() {} // see Also
+
 // archiveName is docker-archive:FILE[:REFERENCE].
 type archiveName struct{ a reference.Archive }
 
@@ -52,6 +54,8 @@ func (n archiveName) Docker() reference.Docker { return n.a.Ref }
 func (n archiveName) Pinned(d digest.Digest) string {
 	return "oci-archive:" + n.a.Path + ":@" + d.String() // what is written is a layout too
 }
+
+func (archiveName) labels() {}
 
 func (n archiveName) Source(context.Context, *Access) (image.Source, error) {
 	return archive.OpenFile(n.a.Path, archive.SelectDocker(n.a))

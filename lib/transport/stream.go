@@ -3,7 +3,6 @@ package transport
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,6 +25,7 @@ func parseStream(string) (Name, error) { return streamName{}, nil }
 func (streamName) String() string              { return "-" }
 func (streamName) Docker() reference.Docker    { return reference.Docker{} }
 func (streamName) Pinned(digest.Digest) string { return "-" }
+func (streamName) labels()                     {} // see Also
 
 // Source reads what standard input holds: an image stream or, if it begins as
 // JSON does, a manifest and nothing else.
@@ -79,13 +79,24 @@ func (d document) Blob(_ context.Context, b oci.Descriptor) (io.ReadCloser, erro
 	return nil, d.missing(b.Digest)
 }
 
-func (document) missing(d digest.Digest) error {
-	return fmt.Errorf("%w: standard input holds a manifest only, and not %s", errors.Join(image.ErrUnsupported, image.ErrNotFound), d)
+func (document) missing(d digest.Digest) error { return &missingError{d} }
+
+// A missingError is about what a manifest alone does not hold: it is not
+// there, and this kind of source never has it.
+type missingError struct{ d digest.Digest }
+
+func (e *missingError) Error() string {
+	return fmt.Sprintf("standard input holds a manifest only, and not %s", e.d)
+}
+
+func (e *missingError) Is(target error) bool {
+	return target == image.ErrUnsupported || target == image.ErrNotFound
 }
 
 func (document) Close() error { return nil }
 
-// IsStdout reports whether an image written to n goes to standard output.
+// IsStdout reports whether an image written to n goes to standard output. It is
+// asked before anything is written: a file may lie under the name afterwards.
 func IsStdout(n Name) bool {
 	var path string
 	switch n := n.(type) {

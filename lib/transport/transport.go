@@ -128,11 +128,13 @@ func Head(ctx context.Context, src image.Source, t *image.Tree, a *Access) error
 	if err := w.Begin(ctx, t); err != nil {
 		return err
 	}
+	seen := map[digest.Digest]bool{}
 	for k := range t.Walk() {
-		if k.Manifest == nil || k.Manifest.Config == nil {
+		if k.Manifest == nil || k.Manifest.Config == nil || seen[k.Manifest.Config.Digest] {
 			continue
 		}
 		d := *k.Manifest.Config
+		seen[d.Digest] = true
 		b, err := image.ReadBlob(ctx, src, d, oci.MaxManifest)
 		if err != nil {
 			return err
@@ -144,22 +146,36 @@ func Head(ctx context.Context, src image.Source, t *image.Tree, a *Access) error
 	return w.Commit(ctx, t)
 }
 
-// Tag gives the image t, which was written to the name n, further names. An
-// archive has taken them from Access.Labels.
-func Tag(ctx context.Context, n Name, a *Access, t *image.Tree, names []reference.Docker) error {
-	place, ok := n.(interface {
-		also(reference.Docker) (Name, error)
-	})
-	if !ok {
-		return nil
+// Also returns the names by which the image written to n is to be known as
+// well. An archive or stream has none: it takes them from Access.Labels. The
+// error wraps image.ErrUnsupported if n's place cannot give the image a name.
+func Also(n Name, refs []reference.Docker) ([]Name, error) {
+	if _, labelled := n.(interface{ labels() }); labelled {
+		return nil, nil
 	}
-	for _, ref := range names {
-		more, err := place.also(ref)
-		if err != nil {
-			return err
+	var more []Name
+	for _, ref := range refs {
+		place, ok := n.(interface {
+			also(reference.Docker) (Name, error)
+		})
+		if !ok {
+			return nil, fmt.Errorf("%w: %s has no place for the name %s", image.ErrUnsupported, n, ref.Familiar())
 		}
-		if err := commit(ctx, more, a, t); err != nil {
-			return fmt.Errorf("%s: %w", more, err)
+		m, err := place.also(ref)
+		if err != nil {
+			return nil, err
+		}
+		more = append(more, m)
+	}
+	return more, nil
+}
+
+// Tag gives the image t, which has been written, further names: those that
+// Also returned.
+func Tag(ctx context.Context, names []Name, a *Access, t *image.Tree) error {
+	for _, n := range names {
+		if err := commit(ctx, n, a, t); err != nil {
+			return fmt.Errorf("%s: %w", n, err)
 		}
 	}
 	return nil
@@ -171,7 +187,11 @@ func commit(ctx context.Context, n Name, a *Access, t *image.Tree) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, dst.Close()) }()
+	defer func() {
+		if cerr := dst.Close(); err == nil {
+			err = cerr
+		}
+	}()
 	root := *t
 	root.Kids = make([]*image.Tree, len(t.Kids))
 	return dst.Commit(ctx, &root)

@@ -17,9 +17,6 @@ import (
 // images are the samples that are one image, which docker-archive: can hold.
 var images = []string{"tiny", "docker", "plain", "zstd", "many", "big"}
 
-// lists are the samples that are several images, none of them nested.
-var lists = []string{"platforms", "list"}
-
 // A place is where a copy may lie on this disk.
 type place struct {
 	name   string

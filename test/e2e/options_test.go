@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/imgtools/imgtools/test/harness"
@@ -285,7 +288,7 @@ func TestProgress(t *testing.T) {
 			t.Errorf("img-copy %s: %d, %q; want silence", flag, r.Code, r.Stderr)
 		}
 	}
-	for _, flag := range []string{"--progress=auto", "--progress=plain", "--progress=bars", "--debug"} {
+	for _, flag := range []string{"--progress=auto", "--progress=plain", "--debug"} {
 		r := harness.Run(t, nil, "img-copy", flag, w.at("platforms"), to("p"+flag))
 		if r.Code != 0 || r.Stderr == "" || strings.Count(r.Stdout, "\n") != 1 {
 			t.Errorf("img-copy %s: %+v; want one line, and something on stderr", flag, r)
@@ -293,6 +296,38 @@ func TestProgress(t *testing.T) {
 		if strings.Contains(r.Stderr, "\x1b") {
 			t.Errorf("img-copy %s: %q; want no terminal escapes into what is no terminal", flag, r.Stderr)
 		}
+	}
+}
+
+// Layers that are to be had from elsewhere are not fetched unless the user asks
+// for it: who wrote the image would decide whom this machine talks to. The
+// manifest that names them is kept as it is.
+func TestForeignLayers(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Write([]byte("x"))
+	}))
+	defer elsewhere.Close()
+	l, dir := harness.Image(t, sample.Tiny()), harness.Dir(t)
+	foreign := v1.Descriptor{
+		MediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+		Digest:    digest.FromString("x"), Size: 1, URLs: []string{elsewhere.URL + "/layer"},
+	}
+	text := strings.Replace(string(slurp(t, l.Blob(l.Roots["tiny"].Digest))), `"layers":[`, `"layers":[`+mustJSON(t, foreign)+",", 1)
+	root := twist(t, l, dir, text)
+	for _, to := range []string{"oci:" + dir + "/copy:x", "dir:" + dir + "/d", "oci-archive:" + dir + "/a.tar"} {
+		if out := harness.Must(t, "img-copy", "--quiet", "oci:"+dir+":twisted", to); rootOf(t, out) != root {
+			t.Errorf("the copy is %s; want %s", out, root)
+		}
+		if got := harness.Must(t, "img-inspect", "--raw", to); got != text {
+			t.Errorf("the manifest is %s; want %s", got, text)
+		}
+	}
+	harness.Must(t, "img-inspect", "oci:"+dir+":twisted")
+	if n := asked.Load(); n != 0 {
+		t.Errorf("%d requests to where the image points; want none", n)
 	}
 }
 

@@ -4,7 +4,10 @@ package copy
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 
@@ -39,6 +42,7 @@ func Tool() *cli.Tool {
 		src:    tool.AccessConfig{Prefix: "src-", Side: image.SideSource},
 		dst:    tool.AccessConfig{Prefix: "dest-", Side: image.SideDestination},
 		common: tool.NewCommonConfig(),
+		jobs:   engine.DefaultJobs,
 	}
 	return &cli.Tool{
 		Name:  "img-copy",
@@ -102,8 +106,8 @@ func (c *command) run(ctx context.Context, std *cli.IO, args []string) error {
 	defer r.Close()
 	ctx, cancel := c.common.Context(ctx)
 	defer cancel()
-	res, err := job.do(ctx, std, tool.Notify(r, job.dst.String()))
-	if err != nil {
+	res, err := job.do(ctx, std, r)
+	if err != nil || c.dryRun {
 		return err
 	}
 	r.Event(cli.Event{Kind: cli.KindEnd, Ref: job.dst.String(), Digest: res.Root.Digest.String(), Text: summary(res)})
@@ -124,6 +128,8 @@ type job struct {
 	src, dst   transport.Name
 	platforms  []oci.Platform
 	additional []reference.Docker
+	also       []transport.Name // additional, where each is written by itself
+	stdout     bool             // the image goes to standard output
 	to         *transport.Access
 }
 
@@ -139,7 +145,7 @@ func (c *command) parse(std *cli.IO, args []string) (*job, error) {
 	if j.dst, err = transport.Parse(args[1]); err != nil {
 		return nil, fmt.Errorf("destination: %w", err)
 	}
-	if args[1] == "-" && !c.dryRun {
+	if j.stdout = transport.IsStdout(j.dst); j.stdout && !c.dryRun {
 		if err := cli.RefuseTerminal(std.Out, c.force); err != nil {
 			return nil, err
 		}
@@ -147,18 +153,53 @@ func (c *command) parse(std *cli.IO, args []string) (*job, error) {
 	if j.platforms, err = tool.ParsePlatforms(c.platforms); err != nil {
 		return nil, err
 	}
-	for _, s := range c.additional {
+	switch {
+	case c.jobs < 1:
+		return nil, cli.Usagef("--jobs %d: want 1 or more", c.jobs)
+	case c.sparse && len(j.platforms) == 0:
+		return nil, cli.Usagef("--sparse is for --platform: without it nothing is left out of an index")
+	}
+	if err := j.parseAdditional(); err != nil {
+		return nil, err
+	}
+	return j, checkDigestFile(c.digestFile)
+}
+
+// parseAdditional reads --additional-tag, and sees whether the destination can
+// do it: a copy that could not be finished is not begun.
+func (j *job) parseAdditional() error {
+	for _, s := range j.command.additional {
 		n, err := reference.ParseDocker(s)
 		if err != nil || n.Tag == "" || n.Digest != "" {
-			return nil, cli.Usagef("--additional-tag %q: want NAME:TAG", s)
+			return cli.Usagef("--additional-tag %q: want NAME:TAG", s)
 		}
 		j.additional = append(j.additional, n)
 	}
-	return j, nil
+	var err error
+	if j.also, err = transport.Also(j.dst, j.additional); err != nil {
+		return cli.Usagef("--additional-tag: %v", err)
+	}
+	return nil
+}
+
+// checkDigestFile fails where the digest file cannot be written, before there
+// is a copy to tell the digest of.
+func checkDigestFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("digest file: %w", err)
+	}
+	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+		return fmt.Errorf("digest file: %w", &fs.PathError{Op: "open", Path: path, Err: syscall.EISDIR})
+	}
+	return nil
 }
 
 // do opens both sides and copies, or shows the plan.
-func (j *job) do(ctx context.Context, std *cli.IO, n image.Notify) (res engine.Result, err error) {
+func (j *job) do(ctx context.Context, std *cli.IO, r cli.Renderer) (res engine.Result, err error) {
+	n := tool.Notify(r, j.dst.String())
 	src, err := j.openSource(ctx, std, n)
 	if err != nil {
 		return res, tool.At(image.SideSource, j.src, "open", err)
@@ -179,12 +220,13 @@ func (j *job) do(ctx context.Context, std *cli.IO, n image.Notify) (res engine.R
 		return res, err
 	}
 	if j.dryRun {
+		r.Close()
 		return res, show(std.Out, p)
 	}
 	if res, err = p.Run(ctx); err != nil {
 		return res, err
 	}
-	return res, tool.At(image.SideDestination, j.dst, "tag", transport.Tag(ctx, j.dst, j.to, p.Tree, j.additional))
+	return res, tool.At(image.SideDestination, j.dst, "tag", transport.Tag(ctx, j.also, j.to, p.Tree))
 }
 
 func (j *job) openSource(ctx context.Context, std *cli.IO, n image.Notify) (image.Source, error) {
@@ -230,15 +272,12 @@ func pin(n transport.Name) digest.Digest { return n.Docker().Digest }
 // finish says what came of it: on standard output, unless that is the image,
 // and in the digest file.
 func (j *job) finish(std *cli.IO, res engine.Result) error {
-	if j.dryRun {
-		return nil
-	}
 	if j.digestFile != "" {
 		if err := os.WriteFile(j.digestFile, []byte(res.Root.Digest), 0o644); err != nil {
 			return fmt.Errorf("digest file: %w", err)
 		}
 	}
-	if j.dst.String() == "-" {
+	if j.stdout {
 		return nil
 	}
 	_, err := fmt.Fprintln(std.Out, j.dst.Pinned(res.Root.Digest))

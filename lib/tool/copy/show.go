@@ -3,29 +3,36 @@ package copy
 import (
 	"fmt"
 	"io"
+	"slices"
 
+	"github.com/imgtools/imgtools/lib/cli"
 	engine "github.com/imgtools/imgtools/lib/copy"
 )
 
 // show writes a plan, in lines of words parted by tabs: what it is, digest,
-// size in bytes, media type and, for a blob, what happens to it.
+// size in bytes, media type and, for a blob, what happens to it. Media types and
+// notes hold what a stranger wrote: it stays within its word.
 func show(w io.Writer, p *engine.Plan) error {
 	if p.Later {
 		_, err := fmt.Fprintln(w, "stream\tits manifest comes last: all of it would be read")
 		return err
 	}
-	for _, n := range p.Notes {
-		if _, err := fmt.Fprintf(w, "note\t%s\n", n); err != nil {
+	notes := p.Notes
+	if p.Same {
+		notes = append(slices.Clone(notes), "the destination has it: nothing would be copied")
+	}
+	for _, n := range notes {
+		if _, err := fmt.Fprintf(w, "note\t%s\n", cli.Clean(n)); err != nil {
 			return err
 		}
 	}
 	for t := range p.Tree.Walk() {
-		if _, err := fmt.Fprintf(w, "manifest\t%s\t%d\t%s\n", t.Desc.Digest, t.Desc.Size, t.Desc.MediaType); err != nil {
+		if _, err := fmt.Fprintf(w, "manifest\t%s\t%d\t%s\n", t.Desc.Digest, t.Desc.Size, cli.Clean(t.Desc.MediaType)); err != nil {
 			return err
 		}
 	}
 	for _, s := range p.Steps {
-		if _, err := fmt.Fprintf(w, "blob\t%s\t%d\t%s\t%s\n", s.Blob.Digest, s.Blob.Size, s.Blob.MediaType, action(s)); err != nil {
+		if _, err := fmt.Fprintf(w, "blob\t%s\t%d\t%s\t%s\n", s.Blob.Digest, s.Blob.Size, cli.Clean(s.Blob.MediaType), action(s)); err != nil {
 			return err
 		}
 	}

@@ -75,21 +75,32 @@ func (c *command) check(args []string) error {
 	if len(args) != 1 {
 		return cli.Usagef("want one REFERENCE, got %d operands", len(args))
 	}
+	parts := c.parts()
+	switch {
+	case parts > 1:
+		return cli.Usagef("only one of --raw, --config, --manifest, --digest, --layers, --head and --blob can be shown")
+	case c.format != "" && (c.raw || parts > 0 && !c.config):
+		return cli.Usagef("--format is for the summary and the configuration")
+	case c.tags && parts > 0:
+		return cli.Usagef("--tags is for the summary")
+	case len(c.platforms) > 1:
+		return cli.Usagef("only one --platform can be shown")
+	case len(c.platforms) > 0 && parts > 0 && !c.config && !c.manifest && !c.layers:
+		return cli.Usagef("--platform is for what one image of an index has: the summary, --config, --manifest and --layers")
+	}
+	return nil
+}
+
+// parts counts the options that ask for a part of the image. With --config,
+// --raw is none.
+func (c *command) parts() int {
 	n := 0
 	for _, b := range []bool{c.raw && !c.config, c.config, c.manifest, c.digest, c.layers, c.head, c.blob != ""} {
 		if b {
 			n++
 		}
 	}
-	switch {
-	case n > 1:
-		return cli.Usagef("only one of --raw, --config, --manifest, --digest, --layers, --head and --blob can be shown")
-	case c.format != "" && (c.raw || n > 0 && !c.config):
-		return cli.Usagef("--format is for the summary and the configuration")
-	case len(c.platforms) > 1:
-		return cli.Usagef("only one --platform can be shown")
-	}
-	return nil
+	return n
 }
 
 func (c *command) run(ctx context.Context, std *cli.IO, args []string) error {
@@ -241,7 +252,7 @@ func (v *view) blob(d digest.Digest, force bool) error {
 	desc := oci.Descriptor{Digest: d, Size: -1}
 	rc, err := v.src.Blob(v.ctx, desc)
 	if err != nil {
-		return err
+		return tool.At("", v.name, "read "+d.String(), err)
 	}
 	defer rc.Close()
 	b, err := blob.Verify(&blob.Blob{Desc: desc, Reader: rc})
@@ -271,7 +282,11 @@ func (v *view) head(a *transport.Access, force bool) error {
 }
 
 func (v *view) summary(tags bool, format string) error {
-	s, err := Summarise(v.ctx, v.src, v.want, v.must)
+	root, err := v.root()
+	if err != nil {
+		return err
+	}
+	s, err := Summarise(v.ctx, v.src, root, v.want, v.must)
 	if err != nil {
 		return err
 	}

@@ -65,15 +65,11 @@ type Entry struct {
 	MIMEType string
 }
 
-// Summarise describes the image that src was opened for. Of an index it
-// describes the image for platform want as well; if there is none, that is an
-// error that wraps image.ErrNotFound if must is set, and is left out else.
-// What is no image is described as far as it goes.
-func Summarise(ctx context.Context, src image.Source, want oci.Platform, must bool) (*Summary, error) {
-	root, err := image.Root(ctx, src, "")
-	if err != nil {
-		return nil, err
-	}
+// Summarise describes the image in src whose manifest is that of root. Of an
+// index it describes the image for platform want as well; if there is none,
+// that is an error that wraps image.ErrNotFound if must is set, and is left out
+// else. What is no image is described as far as it goes.
+func Summarise(ctx context.Context, src image.Source, root *image.Tree, want oci.Platform, must bool) (*Summary, error) {
 	if err := root.Parse(); err != nil {
 		return nil, err
 	}

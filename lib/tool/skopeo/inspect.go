@@ -128,7 +128,7 @@ func (c *inspectCommand) summary(ctx context.Context, name transport.Name, src i
 	if err := imageOnly(t); err != nil {
 		return err
 	}
-	s, err := inspect.Summarise(ctx, src, c.global.platform(), true)
+	s, err := inspect.Summarise(ctx, src, root, c.global.platform(), true)
 	if err != nil {
 		return err
 	}

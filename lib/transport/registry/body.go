@@ -1,10 +1,9 @@
 package registry
 
 import (
-	"context"
 	"errors"
 	"io"
-	"sync/atomic"
+	"sync"
 )
 
 // A body is what a request carries. net/http reads it in a goroutine that may
@@ -14,25 +13,30 @@ type body struct {
 	size  int64 // -1: not known
 	watch *watch
 
-	closed atomic.Bool
-	busy   chan struct{} // held while r is being read, and for good when nobody may
+	gone chan struct{} // closed when nobody wants the body any more
+	once sync.Once
+	busy sync.Mutex // held while r is being read
 }
 
 var errBodyClosed = errors.New("body was closed")
 
-func newBody(r io.Reader, size int64) *body {
-	return &body{r: r, size: size, busy: make(chan struct{}, 1)}
+// newBody returns a body of what r gives out. A reader that may have to wait
+// is given by a function, and has to give up when gone is closed: net/http
+// cannot end a request whose body is being read.
+func newBody(size int64, r func(gone <-chan struct{}) io.Reader) *body {
+	b := &body{size: size, gone: make(chan struct{})}
+	b.r = r(b.gone)
+	return b
 }
 
 // Read lets the watch rest while it waits for what is to be sent.
 func (b *body) Read(p []byte) (int, error) {
-	if b.closed.Load() {
+	b.busy.Lock()
+	defer b.busy.Unlock()
+	select {
+	case <-b.gone:
 		return 0, errBodyClosed
-	}
-	b.busy <- struct{}{}
-	defer func() { <-b.busy }()
-	if b.closed.Load() {
-		return 0, errBodyClosed
+	default:
 	}
 	b.watch.ours(sending)
 	n, err := b.r.Read(p)
@@ -41,18 +45,13 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) Close() error {
-	b.closed.Store(true)
+	b.once.Do(func() { close(b.gone) })
 	return nil
 }
 
-// stop closes the body, and waits until nobody reads from its reader. It
-// reports whether that is so: ctx may have ended before.
-func (b *body) stop(ctx context.Context) bool {
-	b.closed.Store(true)
-	select {
-	case b.busy <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+// stop closes the body, and waits until nobody reads from its reader.
+func (b *body) stop() {
+	b.Close()
+	b.busy.Lock()
+	defer b.busy.Unlock()
 }

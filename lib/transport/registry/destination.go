@@ -26,6 +26,7 @@ type Destination struct {
 	*session
 	mounts    atomic.Bool // the registry has been seen to mount
 	mountless atomic.Bool // the registry does not take mounts
+	patchOnly atomic.Bool // the registry does not take a blob with the closing PUT
 	chunk     atomic.Int64
 
 	mu   sync.Mutex

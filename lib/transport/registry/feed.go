@@ -1,30 +1,28 @@
 package registry
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/imgtools/imgtools/lib/blob"
-	"github.com/imgtools/imgtools/lib/image"
+	"github.com/imgtools/imgtools/lib/oci"
 )
 
-// A feed gives out the bytes of a blob, to one request after the other. The
-// last of them it keeps back until the blob's reader has said that all is
-// well: content that is wrong is never sent whole.
+// A feed gives out the bytes of a blob, to one request after the other.
 type feed struct {
-	b     *blob.Blob
-	r     io.Reader // of b, or what it was reopened as
-	again io.Closer // that
-	lend  func() *[]byte
-	back  func(*[]byte)
+	b    *blob.Blob
+	desc oci.Descriptor // of b, as far as it is known
+	lend func() *[]byte
+	back func(*[]byte)
 
-	memory []byte  // all of it, where that is little
-	small  bool    // memory is set
-	buf    *[]byte // on loan
-	head   []byte  // bytes in buf that were read, but not given out
-	pos    int64   // of the next byte to give out
-	err    error   // of the blob: io.EOF when its end was seen
+	pump   *pump
+	again  io.Closer // what the pump reads, if the blob was reopened
+	memory []byte    // all of it, where that is little
+	small  bool      // memory is set
+	head   []piece   // came from the pump, but not given out
+	pos    int64     // of the next byte to give out
+	err    error     // of the blob: io.EOF when its end was seen
 }
 
 // failed returns what went wrong with the source, if anything did.
@@ -35,111 +33,100 @@ func (f *feed) failed() error {
 	return f.err
 }
 
-// first reads the beginning of the blob, all of it if it is small. Nothing is
-// worth sending before.
-func (f *feed) first() error {
-	f.r = f.b.Reader
-	f.buf = f.lend()
-	n := 0
-	for f.err == nil && n < len(*f.buf) {
-		var m int
-		m, f.err = f.r.Read((*f.buf)[n:])
-		n += m
-		if n > 0 && f.b.Desc.Size > bufferSize {
-			break // large: the rest can wait
+// first waits for the beginning of the blob, for all of it if it is small.
+// Nothing is worth sending before.
+func (f *feed) first(ctx context.Context) error {
+	f.desc = f.b.Desc
+	f.open(f.b, 0)
+	for n := 0; f.err == nil; {
+		if err := f.next(ctx.Done()); err != nil {
+			break
+		}
+		n += len(f.head[len(f.head)-1].b)
+		if n > bufferSize || f.desc.Size > bufferSize {
+			return nil
 		}
 	}
-	f.head = (*f.buf)[:n]
-	if f.failed() != nil {
+	switch {
+	case f.err == io.EOF:
+		f.keep()
+		return nil
+	case f.err != nil:
 		return f.err
 	}
-	if f.err == io.EOF {
-		return f.keep()
+	return context.Cause(ctx)
+}
+
+func (f *feed) open(r io.Reader, offset int64) {
+	f.pump = (&pump{r: r, size: f.desc.Size, at: offset, lend: f.lend, back: f.back}).start()
+	f.pos, f.err = offset, nil
+}
+
+// next takes one more piece from the pump. It gives up when gone is closed.
+func (f *feed) next(gone <-chan struct{}) error {
+	if f.err != nil {
+		return f.err
 	}
-	if n == len(*f.buf) && f.b.Desc.Size == bufferSize {
-		if f.confirm(); f.err != io.EOF {
-			return f.err
+	select {
+	case x := <-f.pump.out:
+		if x.err == nil {
+			f.head = append(f.head, x)
+			return nil
 		}
-		return f.keep()
+		if f.err = x.err; f.err == io.EOF {
+			f.desc = f.b.Desc // complete by now
+		}
+		return f.err
+	case <-gone:
+		return errBodyClosed
 	}
-	return nil
 }
 
 // keep takes all of a small blob into memory.
-func (f *feed) keep() error {
-	if size := f.b.Desc.Size; size >= 0 && size != int64(len(f.head)) {
-		f.err = fmt.Errorf("%w: it has %d bytes, not %d", image.ErrMismatch, len(f.head), size)
-		return f.err
+func (f *feed) keep() {
+	for _, x := range f.head {
+		f.memory = append(f.memory, x.b...)
 	}
-	f.memory, f.small, f.head = append([]byte(nil), f.head...), true, nil
-	f.giveBack()
-	return nil
-}
-
-// confirm makes sure that the blob is at its end.
-func (f *feed) confirm() {
-	var one [1]byte
-	for f.err == nil {
-		n, err := f.r.Read(one[:])
-		if n > 0 {
-			err = fmt.Errorf("%w: it is longer than %d bytes", image.ErrMismatch, f.b.Desc.Size)
-		}
-		f.err = err
-	}
+	f.small = true
+	f.drop()
 }
 
 // more reports whether there is something to give out.
-func (f *feed) more() bool {
-	if f.small {
+func (f *feed) more(ctx context.Context) bool {
+	switch {
+	case f.small:
 		return f.pos < int64(len(f.memory))
+	case f.desc.Size >= 0:
+		return f.pos < f.desc.Size
 	}
-	if size := f.b.Desc.Size; size >= 0 {
-		return f.pos < size
-	}
-	for f.err == nil && len(f.head) == 0 {
-		if f.buf == nil {
-			f.buf = f.lend()
-		}
-		var n int
-		n, f.err = f.r.Read(*f.buf)
-		f.head = (*f.buf)[:n]
-	}
-	return len(f.head) > 0
+	return len(f.head) > 0 || f.next(ctx.Done()) == nil
 }
 
-// Read gives out the next bytes of a blob that is not small.
-func (f *feed) Read(p []byte) (int, error) {
-	if len(f.head) > 0 {
-		n := copy(p, f.head)
-		f.head = f.head[n:]
-		if len(f.head) == 0 {
-			f.giveBack()
-		}
-		f.pos += int64(n)
-		return n, nil
-	}
-	if f.err != nil {
-		return 0, f.err
-	}
-	n, err := f.r.Read(p)
-	f.err = err
-	size := f.b.Desc.Size
-	if end := f.pos + int64(n); size >= 0 {
-		if end == size {
-			f.confirm()
-		}
-		if end > size || f.err == io.EOF && end < size {
-			f.err = fmt.Errorf("%w: it has not %d bytes", image.ErrMismatch, size)
+// until returns a reader of what is left of a blob that is not small, which
+// gives up when gone is closed.
+func (f *feed) until(gone <-chan struct{}) io.Reader { return &feedReader{f, gone} }
+
+type feedReader struct {
+	f    *feed
+	gone <-chan struct{}
+}
+
+func (r *feedReader) Read(p []byte) (int, error) {
+	f := r.f
+	if len(f.head) == 0 {
+		if err := f.next(r.gone); err != nil {
+			return 0, err
 		}
 	}
-	if f.failed() != nil {
-		return 0, f.err
+	x := &f.head[0]
+	n := copy(p, x.b)
+	x.b = x.b[n:]
+	if len(x.b) == 0 {
+		f.back(x.buf)
+		f.head = f.head[1:]
 	}
 	f.pos += int64(n)
-	if n > 0 {
-		return n, nil
-	}
-	return 0, f.err
+	return n, nil
 }
 
 // errOnce says that a blob cannot be read a second time.
@@ -149,7 +136,7 @@ var errOnce = errors.New("the source cannot be read again")
 func (f *feed) canSeek() bool { return f.small || f.b.Reopen != nil }
 
 // seek makes offset the next byte to give out.
-func (f *feed) seek(offset int64) error {
+func (f *feed) seek(ctx context.Context, offset int64) error {
 	switch {
 	case f.small:
 		f.pos = offset
@@ -159,29 +146,34 @@ func (f *feed) seek(offset int64) error {
 	case f.b.Reopen == nil:
 		return errOnce
 	}
-	f.release()
+	f.release(ctx)
 	rc, err := f.b.Reopen(offset)
 	if err != nil {
 		f.err = err
 		return err
 	}
-	f.r, f.again, f.pos, f.err = rc, rc, offset, nil
+	f.again = rc
+	f.open(rc, offset)
 	return nil
 }
 
-func (f *feed) giveBack() {
-	if f.buf != nil {
-		f.back(f.buf)
-		f.buf = nil
-	}
-}
-
 // release gives back what the feed holds, but for the blob that it was given.
-func (f *feed) release() {
-	f.head = nil
-	f.giveBack()
+func (f *feed) release(ctx context.Context) {
+	if f.pump != nil {
+		f.pump.stop(ctx.Done())
+		f.pump = nil
+	}
+	f.drop()
 	if f.again != nil {
 		f.again.Close()
 		f.again = nil
 	}
+}
+
+// drop forgets what came from the pump.
+func (f *feed) drop() {
+	for _, x := range f.head {
+		f.back(x.buf)
+	}
+	f.head = nil
 }

@@ -341,8 +341,11 @@ func (r *slowReader) Read(p []byte) (int, error) {
 	if r.pos == len(r.b) {
 		return 0, io.EOF
 	}
-	time.Sleep(r.pause)
-	n := copy(p[:min(len(p), (len(r.b)+9)/10)], r.b[r.pos:])
+	tenth := (len(r.b) + 9) / 10
+	if r.pos%tenth == 0 {
+		time.Sleep(r.pause)
+	}
+	n := copy(p[:min(len(p), tenth-r.pos%tenth)], r.b[r.pos:])
 	r.pos += n
 	return n, nil
 }

@@ -33,6 +33,12 @@ func (u *upload) mend(ctx context.Context, err error) error {
 			return err
 		}
 		return nil
+	case refusesPut(answer) && u.feed.canSeek() && !u.streams:
+		u.d.patchOnly.Store(true)
+		u.streams, u.unsure = true, true
+		return nil
+	default:
+		return err
 	}
 	if u.breaks++; u.breaks > maxResumes+u.off>>20 {
 		return err
@@ -46,6 +52,19 @@ func (u *upload) mend(ctx context.Context, err error) error {
 		u.chunk = steps[0] // so that something of it lasts
 	}
 	return nil
+}
+
+// refusesPut reports whether an answer may mean that a blob cannot come with
+// the PUT that closes its upload.
+func refusesPut(e *Error) bool {
+	if e.Method != http.MethodPut || e.Code != "" && e.Code != "UNSUPPORTED" {
+		return false
+	}
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusLengthRequired, http.StatusUnsupportedMediaType, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
 // outOfStep reports whether the registry has another idea of the session, or

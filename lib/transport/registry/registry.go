@@ -121,10 +121,12 @@ type repository struct {
 
 	mu     sync.Mutex
 	warned map[string]bool
-	pool   sync.Pool // of *[]byte, bufferSize long
+	pool   sync.Pool // of *[]byte, pieceSize long
 }
 
-const bufferSize = 128 << 10 // bytes; of a blob, waiting to be sent
+// bufferSize is how large a blob may be, in bytes, to be held in memory while
+// it is sent.
+const bufferSize = 128 << 10
 
 // New returns the repository that ref is in. It reads o.CertDir, but sends
 // nothing. Errors are those of lib/reference, for a ref that no parser
@@ -146,7 +148,7 @@ func New(ref reference.Docker, o Options) (*Repository, error) {
 		remote: m,
 		retry:  newRetrier(o.Retry, o.Side, o.Notify),
 		warned: map[string]bool{},
-		pool:   sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }},
+		pool:   sync.Pool{New: func() any { b := make([]byte, pieceSize); return &b }},
 	}}, nil
 }
 

@@ -87,7 +87,7 @@ func (m *remote) transport(c *tls.Config, dial func(context.Context, string, str
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Transport{
-		Proxy:                  m.proxy,
+		Proxy:                  via(http.ProxyFromEnvironment),
 		DialContext:            dial,
 		TLSClientConfig:        c,
 		TLSHandshakeTimeout:    m.limit.Handshake,
@@ -106,16 +106,18 @@ type route struct{ proxied atomic.Bool }
 
 type routeKey struct{}
 
-// proxy is the proxy of the environment, and notes whether there is one.
-func (m *remote) proxy(r *http.Request) (*url.URL, error) {
-	u, err := http.ProxyFromEnvironment(r)
-	if err != nil { // it would quote the setting, which may hold a password
-		return nil, errors.New("the proxy that the environment names is not a valid URL")
+// via returns a transport's Proxy, which notes whether a request takes one.
+func via(find func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(r *http.Request) (*url.URL, error) {
+		u, err := find(r)
+		if err != nil { // it would quote the setting, which may hold a password
+			return nil, errors.New("the proxy that the environment names is not a valid URL")
+		}
+		if way, ok := r.Context().Value(routeKey{}).(*route); ok && u != nil {
+			way.proxied.Store(true)
+		}
+		return u, nil
 	}
-	if way, ok := r.Context().Value(routeKey{}).(*route); ok && u != nil {
-		way.proxied.Store(true)
-	}
-	return u, nil
 }
 
 func proxied(ctx context.Context) bool {
@@ -235,7 +237,7 @@ func (m *remote) build(ctx context.Context, req *request, u *url.URL, auth strin
 	}
 	b := req.body
 	if b == nil && req.memory != nil {
-		b = newBody(bytes.NewReader(req.memory), int64(len(req.memory)))
+		b = newBody(int64(len(req.memory)), func(<-chan struct{}) io.Reader { return bytes.NewReader(req.memory) })
 	}
 	if b != nil {
 		b.watch = w

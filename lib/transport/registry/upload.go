@@ -27,16 +27,15 @@ type place struct {
 // it; after a break it asks, and goes on from there.
 type upload struct {
 	d     *Destination
-	b     *blob.Blob
 	feed  *feed
 	at    *place // nil: no session is open
 	off   int64  // bytes that the session holds
 	chunk int64  // bytes of one request; 0: all that is left
 
+	streams   bool  // no bytes go with the closing PUT
 	unsure    bool  // whether off is right has to be asked
 	resumed   bool  // it went on in the middle, once or more
 	restarted bool  // and then from the beginning
-	stray     bool  // somebody may still be reading from the feed
 	best      int64 // the largest off
 	tries     int   // since then
 	breaks    int64 // in all
@@ -47,27 +46,26 @@ type upload struct {
 // put sends one blob, and leaves nothing behind if it fails.
 func (d *Destination) put(ctx context.Context, b *blob.Blob) (oci.Descriptor, error) {
 	u := &upload{
-		d: d, b: b,
-		at:    d.take(b.Desc.Digest),
-		chunk: d.chunk.Load(),
+		d:       d,
+		at:      d.take(b.Desc.Digest),
+		chunk:   d.chunk.Load(),
+		streams: d.patchOnly.Load(),
 		feed: &feed{
 			b:    b,
 			lend: func() *[]byte { return d.pool.Get().(*[]byte) },
 			back: func(p *[]byte) { d.pool.Put(p) },
 		},
 	}
-	err := u.feed.first()
+	err := u.feed.first(ctx)
 	if err == nil {
 		err = u.run(ctx)
 	}
-	if !u.stray {
-		u.feed.release()
-	}
+	u.feed.release(ctx)
 	if err != nil {
 		d.abandon(u.at, true)
 		return oci.Descriptor{}, err
 	}
-	out := b.Desc
+	out := u.feed.desc
 	if out.Size < 0 {
 		out.Size = u.feed.pos
 	}
@@ -109,7 +107,7 @@ func (u *upload) send(ctx context.Context) error {
 	if u.at == nil {
 		u.off = 0
 	}
-	if err := u.feed.seek(u.off); err != nil {
+	if err := u.feed.seek(ctx, u.off); err != nil {
 		return err
 	}
 	if u.at == nil {
@@ -119,11 +117,11 @@ func (u *upload) send(ctx context.Context) error {
 		}
 	}
 	if u.off == 0 && u.digest() != "" {
-		if n := u.left(); n >= 0 && (u.chunk == 0 || n <= u.chunk) {
+		if n := u.left(); n >= 0 && (u.chunk == 0 || n <= u.chunk) && !u.streams {
 			return u.finish(ctx, n)
 		}
 	}
-	for u.feed.more() {
+	for u.feed.more(ctx) {
 		if err := u.patch(ctx); err != nil {
 			return err
 		}
@@ -131,26 +129,29 @@ func (u *upload) send(ctx context.Context) error {
 	if err := u.feed.failed(); err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return u.finish(ctx, 0)
 }
 
 // digest is the blob's, as soon as it is known.
-func (u *upload) digest() string { return u.b.Desc.Digest.String() }
+func (u *upload) digest() string { return u.feed.desc.Digest.String() }
 
 // left is how many bytes are to be sent, -1 if that is not known.
 func (u *upload) left() int64 {
 	switch {
 	case u.feed.small:
 		return int64(len(u.feed.memory)) - u.off
-	case u.b.Desc.Size >= 0:
-		return u.b.Desc.Size - u.off
+	case u.feed.desc.Size >= 0:
+		return u.feed.desc.Size - u.off
 	}
 	return -1
 }
 
 // finish sends the last n bytes and closes the session.
 func (u *upload) finish(ctx context.Context, n int64) error {
-	if err := oci.CheckDigest(u.b.Desc.Digest); err != nil {
+	if err := oci.CheckDigest(u.feed.desc.Digest); err != nil {
 		return err
 	}
 	at := withDigest(u.at.url, u.digest())
@@ -158,11 +159,8 @@ func (u *upload) finish(ctx context.Context, n int64) error {
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode/100 != 2 {
-		return u.d.fail(resp)
-	}
 	resp.discard()
-	if d := declared(resp.Header); d != "" && d.Algorithm() == u.b.Desc.Digest.Algorithm() && d != u.b.Desc.Digest {
+	if d := declared(resp.Header); d != "" && d.Algorithm() == u.feed.desc.Digest.Algorithm() && d != u.feed.desc.Digest {
 		return fmt.Errorf("%s: %w: the registry says that it is %s", u.digest(), blob.ErrMismatch, d)
 	}
 	return nil
@@ -193,9 +191,6 @@ func (u *upload) patch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode/100 != 2 {
-		return u.d.fail(resp)
-	}
 	resp.discard()
 	if held, ok := parseUploaded(resp.Header.Get("Range")); ok && held < u.feed.pos {
 		return cut(http.MethodPatch, u.at.url, "the registry took %d of %d bytes", held, u.feed.pos)
@@ -203,7 +198,8 @@ func (u *upload) patch(ctx context.Context) error {
 	return u.goOn(resp, u.feed.pos)
 }
 
-// request sends the next n bytes, all that there are if n is below 0.
+// request sends the next n bytes, all that there are if n is below 0. An
+// answer that is none of success is an error.
 func (u *upload) request(ctx context.Context, method string, at *url.URL, n int64, h http.Header) (*response, error) {
 	req := &request{method: method, url: at, header: h}
 	if method == http.MethodPut {
@@ -214,15 +210,20 @@ func (u *upload) request(ctx context.Context, method string, at *url.URL, n int6
 	case u.feed.small:
 		req.memory = u.feed.memory[u.feed.pos : u.feed.pos+n]
 	case n < 0:
-		req.body = newBody(u.feed, -1)
-	case u.left() < 0:
-		req.body = newBody(io.LimitReader(u.feed, n), -1)
+		req.body = newBody(-1, u.feed.until)
 	default:
-		req.body = newBody(io.LimitReader(u.feed, n), n)
+		size := n
+		if u.left() < 0 {
+			size = -1 // it may be less
+		}
+		req.body = newBody(size, func(gone <-chan struct{}) io.Reader { return io.LimitReader(u.feed.until(gone), n) })
 	}
 	resp, err := u.d.once(ctx, req)
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = u.d.fail(resp) // read before the body is stopped, and the connection with it
+	}
 	if req.body != nil {
-		u.stray = !req.body.stop(ctx)
+		req.body.stop()
 	}
 	if u.feed.small && err == nil {
 		u.feed.pos += n
@@ -252,7 +253,7 @@ func (u *upload) locate(ctx context.Context) (done bool, err error) {
 		}
 	}
 	u.at, u.off, u.unsure = nil, 0, false
-	if d := u.b.Desc; d.Digest != "" {
+	if d := u.feed.desc; d.Digest != "" {
 		done, err = u.d.hasBlob(ctx, d)
 	}
 	return done, err

@@ -123,6 +123,15 @@ func TestUploadMends(t *testing.T) {
 		{"too large, whatever it is", registrytest.Options{}, func(s *registrytest.Server) []registrytest.Fault {
 			return []registrytest.Fault{uploads("PUT", registrytest.TooLarge(0)), uploads("PATCH", registrytest.TooLarge(0))}
 		}, true, nil, ""},
+		{"no bytes with PUT", registrytest.Options{}, func(s *registrytest.Server) []registrytest.Fault {
+			return []registrytest.Fault{uploads("PUT", putWithout(400))}
+		}, true, nil, "POST PUT GET PATCH1024 PUT"},
+		{"no bytes with PUT, no second reading", registrytest.Options{}, func(s *registrytest.Server) []registrytest.Fault {
+			return []registrytest.Fault{uploads("PUT", putWithout(400))}
+		}, false, errAny, ""},
+		{"never PUT", registrytest.Options{}, func(s *registrytest.Server) []registrytest.Fault {
+			return []registrytest.Fault{uploads("PUT", registrytest.Refuse(405, "UNSUPPORTED", ""))}
+		}, true, errAny, ""},
 		{"no location", registrytest.Options{}, func(s *registrytest.Server) []registrytest.Fault {
 			return []registrytest.Fault{registrytest.On("POST", "**", registrytest.Header("Location", ""))}
 		}, true, image.ErrRejected, "POST"},
@@ -141,7 +150,11 @@ func TestUploadMends(t *testing.T) {
 		dst := destination(t, s.Addr+"/a:v1", quick())
 		got, err := dst.Put(context.Background(), verified(t, d, b, tt.reopen))
 		dst.Close()
-		if tt.name == "too large, whatever it is" {
+		if tt.is == errAny {
+			if err == nil || errors.Is(err, image.ErrNetwork) {
+				t.Errorf("%s: %v; want another error", tt.name, err)
+			}
+		} else if tt.name == "too large, whatever it is" {
 			if err == nil || !strings.Contains(err.Error(), "entity too large") {
 				t.Errorf("%s: %v; want the registry's text", tt.name, err)
 			}
@@ -158,6 +171,33 @@ func TestUploadMends(t *testing.T) {
 		if m := methods(s.Registry); tt.want != "" && m != tt.want {
 			t.Errorf("%s: requests %q; want %q", tt.name, m, tt.want)
 		}
+	}
+}
+
+// errAny stands for any error that is not the network's.
+var errAny = errors.New("any error")
+
+// putWithout refuses bodies of PUT.
+func putWithout(status int) registrytest.Action {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.ContentLength > 0 {
+				w.WriteHeader(status)
+				return
+			}
+			next.ServeHTTP(w, q)
+		})
+	}
+}
+
+// A registry that refuses a blob while it is being sent is understood.
+func TestRefusedWhileSending(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	s.Inject(uploads("PUT", registrytest.Refuse(403, "DENIED", "quota exceeded", "Connection", "close")))
+	b := content(1, 64<<20)
+	_, err := destination(t, s.Addr+"/a:v1", quick()).Put(context.Background(), verified(t, describe("", b), b, true))
+	if !errors.Is(err, image.ErrDenied) || !strings.Contains(err.Error(), "quota exceeded") {
+		t.Errorf("Put = %v; want the registry's reason", err)
 	}
 }
 
