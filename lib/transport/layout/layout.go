@@ -262,25 +262,9 @@ func manifests(t *image.Tree) ([]*image.Tree, error) {
 			}
 		}
 		all = append(all, t)
-		return checkManifest(t)
+		return t.Check()
 	}
 	return all, add(t)
-}
-
-// checkManifest compares the bytes of a manifest with its digest. That of a signed
-// schema 1 manifest is not the digest of its bytes; it has no place here.
-func checkManifest(t *image.Tree) error {
-	d := t.Desc
-	if err := oci.CheckDigest(d.Digest); err != nil {
-		return err
-	}
-	if got := d.Digest.Algorithm().FromBytes(t.Raw.Bytes); got != d.Digest {
-		return fmt.Errorf("manifest %s: %w: its bytes are %s", d.Digest, image.ErrMismatch, got)
-	}
-	if d.Size != int64(len(t.Raw.Bytes)) {
-		return fmt.Errorf("manifest %s: %w: it has %d bytes, not %d", d.Digest, image.ErrMismatch, len(t.Raw.Bytes), d.Size)
-	}
-	return nil
 }
 
 // parentOf returns the directory that dir is or will be in, as an absolute
