@@ -140,7 +140,7 @@ func nearest(word string, candidates []string) string {
 			suffix = c
 			suffixes++
 		}
-		if d := distance(word, c); d < bestDist && d < len(word) {
+		if d := Distance(word, c); d < bestDist && d < len(word) {
 			best, bestDist = c, d
 		}
 	}
@@ -150,9 +150,9 @@ func nearest(word string, candidates []string) string {
 	return best
 }
 
-// distance counts the single-byte insertions, deletions and replacements
+// Distance counts the single-byte insertions, deletions and replacements
 // between a and b (Levenshtein).
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -55,6 +55,27 @@ func (t *Tree) Parse() error {
 	return nil
 }
 
+// Check compares the bytes of t's manifest with t.Desc, for a place that has
+// content under the digest of its bytes. That of a signed schema 1 manifest is
+// the digest of something else, by which such a place could not give it back:
+// it fails. Errors: ErrMismatch, oci.ErrInvalid for a digest that is none.
+func (t *Tree) Check() error {
+	if err := oci.CheckDigest(t.Desc.Digest); err != nil {
+		return err
+	}
+	return match(t.Desc, t.Desc.Digest.Algorithm().FromBytes(t.Raw.Bytes), len(t.Raw.Bytes))
+}
+
+func match(d oci.Descriptor, got digest.Digest, size int) error {
+	if got != d.Digest {
+		return fmt.Errorf("manifest %s: %w: it is %s", d.Digest, ErrMismatch, got)
+	}
+	if d.Size != int64(size) {
+		return fmt.Errorf("manifest %s: %w: it has %d bytes, not %d", d.Digest, ErrMismatch, size, d.Size)
+	}
+	return nil
+}
+
 const parallelManifests = 8 // requests at a time, for one index
 
 // Grow reads all that is below t, as far as choose takes it: several
@@ -155,11 +176,8 @@ func fetch(ctx context.Context, src Source, d oci.Descriptor) (oci.Raw, error) {
 
 // check returns raw as d calls it, if it is what d says.
 func check(raw oci.Raw, d oci.Descriptor) (oci.Raw, error) {
-	if got := raw.DigestBy(d.Digest.Algorithm()); got != d.Digest {
-		return oci.Raw{}, fmt.Errorf("manifest %s: %w: it is %s", d.Digest, ErrMismatch, got)
-	}
-	if d.Size != int64(len(raw.Bytes)) {
-		return oci.Raw{}, fmt.Errorf("manifest %s: %w: it has %d bytes, not %d", d.Digest, ErrMismatch, len(raw.Bytes), d.Size)
+	if err := match(d, raw.DigestBy(d.Digest.Algorithm()), len(raw.Bytes)); err != nil {
+		return oci.Raw{}, err
 	}
 	if oci.IsManifestType(d.MediaType) {
 		raw.MediaType = d.MediaType // what a parent says, its digest covers

@@ -15,7 +15,10 @@ type layoutArchiveName struct{ l reference.Layout }
 
 func parseLayoutArchive(detail string) (Name, error) {
 	l, err := reference.ParseLayoutArchive(detail)
-	return layoutArchiveName{l}, err
+	if err != nil {
+		return nil, err
+	}
+	return layoutArchiveName{l}, checkParent(l.Path)
 }
 
 func (n layoutArchiveName) String() string           { return "oci-archive:" + n.l.String() }

@@ -41,9 +41,10 @@ func run(_ context.Context, std *cli.IO, args []string) error {
 		in = f
 	}
 	d, err := Digest(in)
-	if err == nil {
-		_, err = fmt.Fprintln(std.Out, d)
+	if err != nil {
+		return fmt.Errorf("manifest: %w", err)
 	}
+	_, err = fmt.Fprintln(std.Out, d)
 	return err
 }
 
@@ -52,7 +53,7 @@ func run(_ context.Context, std *cli.IO, args []string) error {
 func Digest(r io.Reader) (string, error) {
 	b, err := blob.ReadLimited(r, oci.MaxManifest)
 	if err != nil {
-		return "", fmt.Errorf("manifest: %w", err)
+		return "", err
 	}
 	return oci.Raw{Bytes: b}.Digest().String(), nil
 }

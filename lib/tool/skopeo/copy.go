@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -201,6 +202,9 @@ func (j *copyJob) do(ctx context.Context) (res engine.Result, err error) {
 	if err != nil {
 		return res, j.explain(err)
 	}
+	if err := j.checkGroup(plan, dst.Wants()); err != nil {
+		return res, err
+	}
 	if err := j.checkFormat(plan); err != nil {
 		return res, err
 	}
@@ -211,6 +215,17 @@ func (j *copyJob) do(ctx context.Context) (res engine.Result, err error) {
 	}
 	say.end(plan)
 	return res, nil
+}
+
+// checkGroup refuses a list that was asked for where only one image of it can
+// go, which is what the plan then says.
+func (j *copyJob) checkGroup(p *engine.Plan, w image.Wants) error {
+	system := j.multiArch == "" || j.multiArch == "system"
+	if system || !w.Single || p.Tree == nil || p.Tree.Desc.Digest == p.Source {
+		return nil
+	}
+	kind, _, _ := strings.Cut(j.dst.String(), ":")
+	return fmt.Errorf("copying multiple images: destination transport %q does not support copying multiple images as a group", kind)
 }
 
 // checkFormat refuses a type of manifest that only a conversion would give.

@@ -60,6 +60,9 @@ func (c *inspectCommand) run(ctx context.Context, args []string) error {
 		return err
 	}
 	src, err := name.Source(ctx, a)
+	if missing := missingDir(name, err); missing != nil {
+		return fmt.Errorf("Error retrieving manifest for image: %w", missing)
+	}
 	if err != nil {
 		return opening(cause(name, err))
 	}

@@ -153,7 +153,7 @@ func (p *program) runRoot(root *pflag.FlagSet, name string, args []string) error
 func suggestions(name string) string {
 	var s strings.Builder
 	for _, c := range subcommands() {
-		if strings.HasPrefix(c.name, name) || distance(c.name, name) <= 2 {
+		if strings.HasPrefix(c.name, name) || cli.Distance(c.name, name) <= 2 {
 			s.WriteString("\t" + c.name + "\n")
 		}
 	}
@@ -161,28 +161,6 @@ func suggestions(name string) string {
 		return ""
 	}
 	return "\n\nDid you mean this?\n" + s.String()
-}
-
-// distance is how many letters must be put in, left out or changed to make b
-// of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost++
-			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diag+1)
-		}
-	}
-	return row[len(b)]
 }
 
 func (p *program) usage(w io.Writer, s subcommand, flags string) {

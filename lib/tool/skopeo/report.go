@@ -98,10 +98,20 @@ func cause(name transport.Name, err error) error {
 // initializing says of a source that could not be opened, or has no manifest,
 // what skopeo does, which finds out about the one before the other.
 func initializing(name transport.Name, err error) error {
-	if path, ok := strings.CutPrefix(name.String(), "dir:"); ok && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("determining manifest MIME type for %s: open %s/manifest.json: %w", name, path, syscall.ENOENT)
+	if missing := missingDir(name, err); missing != nil {
+		return fmt.Errorf("determining manifest MIME type for %s: %w", name, missing)
 	}
 	return fmt.Errorf("initializing source %s: %w", show(name), cause(name, err))
+}
+
+// missingDir is what skopeo, which opens files only, says of a dir: that does
+// not exist; nil if err is another error.
+func missingDir(name transport.Name, err error) error {
+	path, ok := strings.CutPrefix(name.String(), "dir:")
+	if !ok || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return &fs.PathError{Op: "open", Path: path + "/manifest.json", Err: syscall.ENOENT}
 }
 
 // show is how skopeo writes a name: a layout's has a colon behind the path.

@@ -125,6 +125,8 @@ func TestFailures(t *testing.T) {
 		{cp("oci:"+dir+"/none:x", dst), 1, "initializing source oci:"},
 		{cp("dir:"+dir+"/none", dst), 1, "determining manifest MIME type for dir:" + dir + "/none: open " + dir + "/none/manifest.json: no such file or directory"},
 		{append([]string{"--override-arch=mips"}, cp(repo+":list", dst)...), 1, "choosing an image from manifest list " + repo + `:list: no image found in image index for architecture "mips", variant "", OS "linux"`},
+		{cp("--all", repo+":list", "docker-archive:"+dir+"/x.tar:a:1"), 1, `copying multiple images: destination transport "docker-archive" does not support copying multiple images as a group`},
+		{cp(repo+":1", "oci-archive:"+dir+"/no/x.tar:1"), 1, "Invalid destination name oci-archive:" + dir + "/no/x.tar:1: lstat " + dir + "/no: no such file or directory"},
 		{cp("--digestfile="+dir+"/no/such", repo+":1", dst), 1, "Failed to write digest to file "},
 
 		{[]string{"inspect"}, 1, "Exactly one argument expected"},
@@ -132,11 +134,13 @@ func TestFailures(t *testing.T) {
 		{[]string{"inspect", "foo"}, 1, `Error parsing image name "foo": Invalid image name "foo", expected colon-separated transport:reference`},
 		{[]string{"inspect", repo + ":none"}, 2, `Error parsing image name "` + repo + `:none": reading manifest none in ` + host + ": manifest unknown"},
 		{[]string{"inspect", "oci:" + dir + "/layout:none"}, 2, "Error parsing image name "},
+		{[]string{"inspect", "dir:" + dir + "/none"}, 1, "Error retrieving manifest for image: open " + dir + "/none/manifest.json: no such file or directory"},
 		{[]string{"inspect", repo + ":thing"}, 1, `unsupported image-specific operation on artifact with type "application/vnd.example.thing"`},
 		{[]string{"--override-arch=mips", "inspect", repo + ":list"}, 1, "Error parsing manifest for image: choosing image instance: no image found"},
 		{[]string{"inspect", "--manifest-digest=md5", repo + ":1"}, 1, `Error computing manifest digest: digest algorithm "md5" is not available`},
 
 		{[]string{"manifest-digest"}, 1, "Usage: skopeo manifest-digest manifest"},
+		{[]string{"manifest-digest", dir}, 1, "Error reading manifest from " + dir + ": read " + dir + ": is a directory"},
 		{[]string{"manifest-digest", dir + "/none"}, 1, "Error reading manifest from " + dir + "/none: open " + dir + "/none: no such file or directory"},
 	} {
 		r := run(t, tt.args...)

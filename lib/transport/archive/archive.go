@@ -9,8 +9,8 @@
 // links among them are looked up in that index and nowhere else: nothing that
 // an archive says becomes a path on disk.
 //
-// The package imports lib/oci, lib/reference, lib/blob and lib/image; never
-// another transport, and nothing that knows a network.
+// The package imports lib/oci, lib/reference, lib/blob, lib/disk and lib/image;
+// never another transport, and nothing that knows a network.
 package archive
 
 import (

@@ -2,10 +2,8 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 )
@@ -28,11 +27,11 @@ func (t *target) Commit(ctx context.Context, tree *image.Tree) error {
 	if err := t.finish(ctx, tree); err != nil {
 		return err
 	}
-	dir, err := lockFolder(ctx, filepath.Dir(t.path))
+	lock, err := t.dir.Lock(ctx, ".")
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer lock.Close()
 	now, err := stateOf(t.path)
 	if err != nil {
 		return err
@@ -44,12 +43,10 @@ func (t *target) Commit(ctx context.Context, tree *image.Tree) error {
 		}
 		defer from.Close()
 	}
-	if err := os.Rename(from.temp.Name(), t.path); err != nil {
+	if err := from.temp.Keep(filepath.Base(t.path)); err != nil {
 		return err
 	}
-	from.temp.Close()
-	from.temp = nil
-	return dir.Sync()
+	return t.dir.Sync(".")
 }
 
 // finish makes the temporary file a whole archive, and sees that it is on the
@@ -96,7 +93,7 @@ func (t *target) carryOver(ctx context.Context) error {
 		if content == nil {
 			continue
 		}
-		if err := t.temp.fill(p, reader{ctx, content}); err != nil {
+		if err := fill(t.temp, p, reader{ctx, content}); err != nil {
 			return fmt.Errorf("%s: blob %s: %w", t.path, d, err)
 		}
 		p.done = true
@@ -145,7 +142,7 @@ func (t *target) whole() (int64, error) {
 // again makes the archive once more, out of this one and what another writer
 // has put under the name in the meantime.
 func (t *target) again(ctx context.Context, tree *image.Tree) (*target, error) {
-	n := &target{path: t.path, o: t.o}
+	n := &target{path: t.path, step: t.step, o: t.o}
 	var err error
 	if n.was, n.old, err = survey(t.path, t.o.Existing); err != nil {
 		return nil, err
@@ -160,7 +157,7 @@ func (t *target) again(ctx context.Context, tree *image.Tree) (*target, error) {
 			continue
 		}
 		content := io.NewSectionReader(t.temp, from.offset+int64(len(from.header)), from.size)
-		err = n.temp.fill(p, reader{ctx, content})
+		err = fill(n.temp, p, reader{ctx, content})
 		p.done = err == nil
 	}
 	if err == nil {
@@ -183,13 +180,9 @@ type loose struct {
 	end   int64
 }
 
-func newLoose(target string) (*loose, error) {
-	f, err := os.CreateTemp(filepath.Dir(target), tempPrefix(target)+"*")
+func newLoose(dir *disk.Dir, prefix string) (*loose, error) {
+	f, err := dir.Scratch(".", prefix)
 	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // another writer may have swept it
-		f.Close()
 		return nil, err
 	}
 	return &loose{file: f, spans: map[digest.Digest]span{}}, nil

@@ -3,15 +3,18 @@ package archive
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/image/imagetest"
 )
@@ -122,4 +125,63 @@ func kill(t *testing.T, path string, n int) {
 	cmd.Process.Kill()
 	io.Copy(io.Discard, out)
 	cmd.Wait() // killed on purpose
+}
+
+// A change that fails, and a disk on which from some moment on all changes
+// fail, are errors; the old archive stays, or the new one is there, and the
+// next writer removes what was left beside it.
+func TestFailAtEachStep(t *testing.T) {
+	dir := t.TempDir()
+	template := filepath.Join(dir, "a.tar")
+	writeTo(t, template, imagetest.Nested(), Options{Name: "old"})
+	before, err := os.ReadFile(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeTo(t, template, imagetest.Image(), Options{Name: "new"})
+	after, err := os.ReadFile(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, forever := range []bool{false, true} {
+		for n, done := 1, false; !done; n++ {
+			path := filepath.Join(t.TempDir(), "a.tar")
+			if err := os.WriteFile(path, before, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			at, failing := 0, ""
+			err := writeBy(t.Context(), path, func(op, name string) error {
+				if at++; at == n || forever && at > n {
+					failing += op + " "
+					return syscall.ENOSPC
+				}
+				return nil
+			})
+			done = at < n
+			if done != (err == nil) || err != nil && !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("step %d fails (%s): %v", n, failing, err)
+			}
+			got, err := os.ReadFile(path)
+			if err != nil || !bytes.Equal(got, after) && (done || !bytes.Equal(got, before)) {
+				t.Errorf("step %d fails (%s): there are %d bytes, %v; want the old archive or the new one", n, failing, len(got), err)
+			}
+			writeTo(t, path, imagetest.Image(), Options{Name: "new"})
+			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, after) {
+				t.Errorf("step %d fails (%s): the next writer makes %d bytes, %v; want %d", n, failing, len(got), err, len(after))
+			}
+			noLitter(t, path)
+			if done && n < 10 {
+				t.Errorf("there were only %d steps to fail", n-1)
+			}
+		}
+	}
+}
+
+func writeBy(ctx context.Context, path string, s disk.Step) error {
+	dst, err := newTarget(path, Options{Name: "new"}, s)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	return imagetest.Send(ctx, dst, imagetest.Image())
 }

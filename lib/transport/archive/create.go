@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 )
 
@@ -47,7 +48,7 @@ func Create(path string, o Options) (image.Destination, error) {
 		}
 		return stream{NewWriter(f, o), f}, nil
 	}
-	return newTarget(path, o)
+	return newTarget(path, o, nil)
 }
 
 // descriptorOf returns the file descriptor that a name of /dev means.
@@ -79,12 +80,12 @@ func (s stream) Close() error {
 }
 
 // newTarget opens a file that is regular or not there.
-func newTarget(path string, o Options) (*target, error) {
+func newTarget(path string, o Options, s disk.Step) (*target, error) {
 	path, err := resolve(path)
 	if err != nil {
 		return nil, err
 	}
-	t := &target{path: path, o: o}
+	t := &target{path: path, step: s, o: o}
 	if t.was, t.old, err = survey(path, o.Existing); err != nil {
 		return nil, err
 	}
@@ -126,6 +127,25 @@ func survey(path string, e Existing) (state, *old, error) {
 		return was, nil, fmt.Errorf("%s: %w: it is there, and cannot be extended: %w", path, image.ErrUnsupported, err)
 	}
 	return was, o, nil
+}
+
+// A state is what a name stood for at some moment.
+type state struct{ info fs.FileInfo } // nil for nothing
+
+func stateOf(path string) (state, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return state{}, nil
+	}
+	return state{info}, err
+}
+
+// same reports whether the name stands for what it stood for then.
+func (s state) same(now state) bool {
+	if s.info == nil || now.info == nil {
+		return s.info == nil && now.info == nil
+	}
+	return os.SameFile(s.info, now.info) && s.info.Size() == now.info.Size() && s.info.ModTime().Equal(now.info.ModTime())
 }
 
 // holdsImages returns an error if the file is not an archive of images, of

@@ -237,7 +237,7 @@ func (h *holdings) head() (*head, error) {
 				continue
 			}
 			seen[k.Desc.Digest] = true
-			if err := check(k); err != nil {
+			if err := k.Check(); err != nil {
 				return nil, err
 			}
 			out.docs = append(out.docs, document{blobName(k.Desc.Digest), k.Raw.Bytes})
@@ -305,21 +305,6 @@ func (h *holdings) blobs(seen map[digest.Digest]bool) []oci.Descriptor {
 		}
 	}
 	return slices.Concat(parts[:]...)
-}
-
-// check compares the bytes of a manifest with its digest.
-func check(t *image.Tree) error {
-	d := t.Desc
-	if err := oci.CheckDigest(d.Digest); err != nil {
-		return err
-	}
-	if got := d.Digest.Algorithm().FromBytes(t.Raw.Bytes); got != d.Digest {
-		return fmt.Errorf("manifest %s: %w: its bytes are %s", d.Digest, image.ErrMismatch, got)
-	}
-	if d.Size != int64(len(t.Raw.Bytes)) {
-		return fmt.Errorf("manifest %s: %w: it has %d bytes, not %d", d.Digest, image.ErrMismatch, len(t.Raw.Bytes), d.Size)
-	}
-	return nil
 }
 
 // tarHeader returns the header of a member: the same bytes for the same name

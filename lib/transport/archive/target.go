@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 )
@@ -20,14 +20,20 @@ import (
 // known so is the place of every member: blobs are written at the same time,
 // each where it belongs, and the file has the same bytes as a stream. It is an
 // image.Destination, an image.Beginner and an image.Resolver.
+//
+// The new archive is written beside the old one, under a hidden name. Between
+// the last look at the old one and the rename, the directory is locked, so that
+// no other writer's image is lost.
 type target struct {
 	path string
+	step disk.Step
 	o    Options
 	was  state // of path when old was opened
 	old  *old  // whose images go into the new archive, or nil
 
 	mu     sync.Mutex
-	temp   *temp // nil before the first write
+	dir    *disk.Dir  // that path is in; nil before the first write
+	temp   *disk.Temp // in dir
 	begun  digest.Digest
 	docs   []placedDocument
 	places map[digest.Digest]*place
@@ -109,17 +115,31 @@ func (t *target) lay(tree *image.Tree) error {
 	return nil
 }
 
-// open makes the temporary file.
+// open makes the temporary file beside the archive, and removes those that
+// others left.
 func (t *target) open() error {
 	if t.temp != nil {
 		return nil
 	}
-	f, err := newTemp(t.path)
+	dir, err := disk.Open(filepath.Dir(t.path), t.step)
 	if err != nil {
 		return err
 	}
-	t.temp, t.places = f, map[digest.Digest]*place{}
+	dir.Sweep(".", tempPrefix(t.path))
+	temp, err := dir.Temp(".", tempPrefix(t.path))
+	if err != nil {
+		dir.Close()
+		return err
+	}
+	t.dir, t.temp, t.places = dir, temp, map[digest.Digest]*place{}
 	return nil
+}
+
+// tempPrefix begins the names of temporary files. It is short enough for what
+// follows; archives that have it in common do no harm to each other.
+func tempPrefix(target string) string {
+	name := filepath.Base(target)
+	return "." + name[:min(len(name), 100)] + ".img-"
 }
 
 // place returns the place of a blob, which is at the end if it has none yet.
@@ -206,7 +226,7 @@ func (t *target) take(d oci.Descriptor, r io.Reader) error {
 	case l != nil:
 		return l.add(d, r)
 	}
-	if err := t.temp.fill(p, r); err != nil {
+	if err := fill(t.temp, p, r); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -228,49 +248,29 @@ func (t *target) room(d oci.Descriptor) (*place, *loose, error) {
 		return p, nil, err
 	}
 	if t.loose == nil {
-		t.loose, err = newLoose(t.path)
+		t.loose, err = newLoose(t.dir, tempPrefix(t.path))
 	}
 	return nil, t.loose, err
 }
 
 // fill writes a member: its header, and what r holds.
-func (f *temp) fill(p *place, r io.Reader) error {
-	if _, err := f.WriteAt(p.header, p.offset); err != nil {
+func fill(t *disk.Temp, p *place, r io.Reader) error {
+	if _, err := t.WriteAt(p.header, p.offset); err != nil {
 		return err
 	}
-	w := &flusher{f: f.File, at: p.offset + int64(len(p.header))}
-	w.begun = w.at
-	n, err := blob.Copy(&exact{w, p.size}, r)
+	n, err := blob.Copy(&exact{t.At(p.offset + int64(len(p.header))), p.size}, r)
 	if err == nil && n != p.size {
 		err = fmt.Errorf("%w: the content has %d bytes, not %d", image.ErrMismatch, n, p.size)
 	}
 	return err
 }
 
-const flushEvery = 8 << 20 // bytes
-
-// A flusher writes a part of a file, and has the disk begin with it while more
-// is coming, so that the fsync at the end finds little left to do.
-type flusher struct {
-	f         *os.File
-	at, begun int64
-}
-
-func (w *flusher) Write(p []byte) (int, error) {
-	n, err := w.f.WriteAt(p, w.at)
-	w.at += int64(n)
-	if w.at-w.begun >= flushEvery {
-		startWriteback(w.f, w.begun, w.at-w.begun)
-		w.begun = w.at
-	}
-	return n, err
-}
-
 // Close implements image.Destination: without a Commit nothing is left.
 func (t *target) Close() error {
 	if t.temp != nil {
-		t.temp.drop()
-		t.temp = nil
+		t.temp.Drop()
+		t.dir.Close()
+		t.dir, t.temp = nil, nil
 	}
 	t.loose.close()
 	if t.old != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image/imagetest"
 	"github.com/imgtools/imgtools/lib/oci"
 )
@@ -53,7 +54,7 @@ func child() int {
 
 // killAt is a step that kills the process, as kill -9 does, at the n-th change
 // that it is about to make.
-func killAt(n int) step {
+func killAt(n int) disk.Step {
 	var mu sync.Mutex
 	return func(string, string) error {
 		mu.Lock()

@@ -12,9 +12,9 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sys/unix"
 
 	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 )
@@ -33,14 +33,14 @@ import (
 // no name for are never touched.
 type DirDestination struct {
 	path  string
-	step  step
+	step  disk.Step
 	known known
 
 	mu    sync.Mutex
-	dir   disk     // the directory
-	name  string   // of the stage in it
-	lock  *os.File // on the stage
-	stage disk
+	dir   *disk.Dir // the directory
+	name  string    // of the stage in it
+	lock  *os.File  // on the stage
+	stage *disk.Dir
 	made  bool // the directory was not there before
 	kept  bool // the stage must not be removed without a Commit
 }
@@ -52,15 +52,15 @@ type DirDestination struct {
 // image.ErrUnsupported for a version above 1.2.
 func CreateDir(path string) (*DirDestination, error) { return createDir(path, nil) }
 
-func createDir(path string, s step) (*DirDestination, error) {
+func createDir(path string, s disk.Step) (*DirDestination, error) {
 	if path == "" {
 		path = "."
 	}
-	if _, err := parentOf(path); err != nil {
+	if _, err := disk.Parent(path); err != nil {
 		return nil, err
 	}
 	d := &DirDestination{path: path, step: s}
-	root, err := os.OpenRoot(path)
+	dir, err := disk.Open(path, s)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.made = true
 		return d, nil
@@ -68,11 +68,11 @@ func createDir(path string, s step) (*DirDestination, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.dir = disk{root, s}
-	if err := checkDir(d.dir); err != nil {
-		root.Close()
+	if err := checkDir(dir); err != nil {
+		dir.Close()
 		return nil, err
 	}
+	d.dir = dir
 	return d, nil
 }
 
@@ -80,17 +80,17 @@ var errForeign = errors.New("not a containers image directory, don't want to ove
 
 // checkDir refuses what is not one of dir:, not the beginning of one, and not
 // empty.
-func checkDir(d disk) error {
-	ok, err := readVersion(d.Root)
+func checkDir(d *disk.Dir) error {
+	ok, err := readVersion(d)
 	if err == nil && !ok {
 		var names []string
-		names, err = d.names(".")
+		names, err = d.Names(".")
 		if err != nil || len(names) == 0 || slices.ContainsFunc(names, isStage) {
 			return err
 		}
 		// Another writer may have finished since we looked: its version is
 		// there before its stage goes.
-		ok, err = readVersion(d.Root)
+		ok, err = readVersion(d)
 	}
 	if err == nil && !ok || errors.Is(err, oci.ErrInvalid) {
 		return errForeign
@@ -120,7 +120,7 @@ func (d *DirDestination) Has(ctx context.Context, desc oci.Descriptor) (bool, er
 		return false, err
 	}
 	name := dirName(desc.Digest)
-	ok, err := d.stage.holds(ctx, name, desc)
+	ok, err := holds(ctx, d.stage, name, desc)
 	if err == nil && !ok {
 		ok, err = d.adopt(ctx, name, desc)
 	}
@@ -133,7 +133,7 @@ func (d *DirDestination) Has(ctx context.Context, desc oci.Descriptor) (bool, er
 func (d *DirDestination) absent() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.dir.Root == nil
+	return d.dir == nil
 }
 
 // adopt links a blob of the old image into the stage. It is read under its
@@ -146,7 +146,7 @@ func (d *DirDestination) adopt(ctx context.Context, name string, desc oci.Descri
 	if err := d.dir.Link(name, d.name+"/"+link); err != nil {
 		return false, nil // not every file system has links
 	}
-	ok, err := d.stage.holds(ctx, link, desc)
+	ok, err := holds(ctx, d.stage, link, desc)
 	if ok && err == nil {
 		err = d.stage.Rename(link, name)
 	}
@@ -166,7 +166,7 @@ func (d *DirDestination) Put(ctx context.Context, b *blob.Blob) (oci.Descriptor,
 	if err := d.open(); err != nil {
 		return oci.Descriptor{}, err
 	}
-	desc, err := d.stage.put(ctx, ".", b, dirName)
+	desc, err := put(ctx, d.stage, ".", b, dirName)
 	if err == nil {
 		d.known.add(desc)
 		d.keep()
@@ -197,11 +197,11 @@ func (d *DirDestination) Commit(ctx context.Context, t *image.Tree) error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.documents)) {
-		if err := d.stage.putBytes(name, p.documents[name]); err != nil {
+		if err := putBytes(d.stage, name, p.documents[name]); err != nil {
 			return err
 		}
 	}
-	lock, err := d.dir.lock(ctx, ".", unix.LOCK_EX)
+	lock, err := d.dir.Lock(ctx, ".")
 	if err != nil {
 		return err
 	}
@@ -272,19 +272,19 @@ func (d *DirDestination) swap(p *parts) error {
 		}
 	}
 	for _, name := range []string{manifestFile, versionFile} {
-		if err := d.dir.sync("."); err != nil {
+		if err := d.dir.Sync("."); err != nil {
 			return err
 		}
 		if err := d.dir.Rename(d.name+"/"+name, name); err != nil {
 			return err
 		}
 	}
-	return d.dir.sync(".")
+	return d.dir.Sync(".")
 }
 
 // clean removes what belonged to the old image and not to the new one.
 func (d *DirDestination) clean(p *parts) error {
-	names, err := d.dir.names(".")
+	names, err := d.dir.Names(".")
 	if err != nil {
 		return err
 	}
@@ -308,16 +308,13 @@ func (d *DirDestination) clean(p *parts) error {
 func (d *DirDestination) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.dir.Root == nil {
+	if d.dir == nil {
 		return nil
 	}
 	var err error
 	if d.lock != nil && !d.kept {
 		if err = d.removeStage(d.name); err == nil && d.made {
-			err = d.step.at("remove", d.path)
-		}
-		if err == nil && d.made {
-			os.Remove(d.path) // which others may have begun to use
+			err = disk.Unmake(d.path, d.step)
 		}
 	}
 	if d.lock != nil {
@@ -325,6 +322,6 @@ func (d *DirDestination) Close() error {
 		d.stage.Close()
 	}
 	d.dir.Close()
-	d.dir.Root = nil
+	d.dir = nil
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 )
@@ -37,8 +38,8 @@ func dirName(d digest.Digest) string {
 // A DirSource is the image in a directory of dir:. It is an image.Source and
 // Ranger.
 type DirSource struct {
-	root *os.Root
-	pin  digest.Digest
+	dir *disk.Dir
+	pin digest.Digest
 }
 
 // OpenDir opens the directory at path. If there is none, and path ends in
@@ -47,15 +48,15 @@ type DirSource struct {
 // has a version above 1.2.
 func OpenDir(path string) (*DirSource, error) {
 	path, pin := unpin(path)
-	root, err := os.OpenRoot(path)
+	dir, err := disk.Open(path, nil)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := readVersion(root); err != nil {
-		root.Close()
+	if _, err := readVersion(dir); err != nil {
+		dir.Close()
 		return nil, err
 	}
-	return &DirSource{root, pin}, nil
+	return &DirSource{dir, pin}, nil
 }
 
 func unpin(path string) (string, digest.Digest) {
@@ -74,8 +75,8 @@ func unpin(path string) (string, digest.Digest) {
 
 // readVersion reports whether a directory has a version file, and refuses one
 // that we do not know.
-func readVersion(root *os.Root) (bool, error) {
-	b, err := readFile(root, versionFile, 4096)
+func readVersion(dir *disk.Dir) (bool, error) {
+	b, err := readFile(dir, versionFile, 4096)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -85,10 +86,10 @@ func readVersion(root *os.Root) (bool, error) {
 	v, ok := strings.CutPrefix(string(b), versionPrefix)
 	var major, minor int
 	if n, err := fmt.Sscanf(v, "%d.%d\n", &major, &minor); !ok || n != 2 || err != nil {
-		return false, fmt.Errorf("%s: %w: not the version of an image directory", filepath.Join(root.Name(), versionFile), oci.ErrInvalid)
+		return false, fmt.Errorf("%s: %w: not the version of an image directory", filepath.Join(dir.Name(), versionFile), oci.ErrInvalid)
 	}
 	if major > 1 || major == 1 && minor > 2 || major < 0 || minor < 0 {
-		return false, fail(fmt.Sprintf("unsupported directory transport version %q at %q", strings.TrimSuffix(v, "\n"), root.Name()), image.ErrUnsupported)
+		return false, fail(fmt.Sprintf("unsupported directory transport version %q at %q", strings.TrimSuffix(v, "\n"), dir.Name()), image.ErrUnsupported)
 	}
 	return true, nil
 }
@@ -118,14 +119,14 @@ func (s *DirSource) Manifest(ctx context.Context, d digest.Digest) (oci.Raw, err
 
 // read reads a manifest, which must have the digest want unless that is "".
 func (s *DirSource) read(name string, want digest.Digest) (oci.Raw, error) {
-	b, err := readFile(s.root, name, oci.MaxManifest)
+	b, err := readFile(s.dir, name, oci.MaxManifest)
 	if err != nil {
 		return oci.Raw{}, err
 	}
 	raw := oci.Raw{Bytes: b}
 	if want != "" {
 		if got := raw.DigestBy(want.Algorithm()); got != want {
-			return oci.Raw{}, fmt.Errorf("%s: %w: it is %s, not %s", filepath.Join(s.root.Name(), name), image.ErrMismatch, got, want)
+			return oci.Raw{}, fmt.Errorf("%s: %w: it is %s, not %s", filepath.Join(s.dir.Name(), name), image.ErrMismatch, got, want)
 		}
 	}
 	raw.MediaType = guess(raw)
@@ -159,7 +160,7 @@ func (s *DirSource) BlobAt(ctx context.Context, d oci.Descriptor, offset int64) 
 	if err := oci.CheckDigest(d.Digest); err != nil {
 		return nil, err
 	}
-	f, err := openBlob(s.root, dirName(d.Digest), d)
+	f, err := openBlob(s.dir, dirName(d.Digest), d)
 	if err != nil {
 		return nil, err
 	}
@@ -167,4 +168,4 @@ func (s *DirSource) BlobAt(ctx context.Context, d oci.Descriptor, offset int64) 
 }
 
 // Close implements image.Source. Blobs that are open can be read on.
-func (s *DirSource) Close() error { return s.root.Close() }
+func (s *DirSource) Close() error { return s.dir.Close() }

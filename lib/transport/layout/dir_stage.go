@@ -2,13 +2,11 @@ package layout
 
 import (
 	"crypto/rand"
-	"errors"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/oci"
 )
 
@@ -20,8 +18,8 @@ func (d *DirDestination) open() error {
 	if d.lock != nil {
 		return nil
 	}
-	if d.dir.Root == nil {
-		dir, err := makeDir(d.path, d.step)
+	if d.dir == nil {
+		dir, err := disk.Make(d.path, d.step)
 		if err != nil {
 			return err
 		}
@@ -39,26 +37,26 @@ func (d *DirDestination) open() error {
 		if err := d.dir.Mkdir(name); err != nil {
 			return err
 		}
-		lock, err := d.lockStage(name)
+		lock, err := d.dir.Claim(name)
 		if err != nil {
 			return err
 		}
 		d.lock, d.name = lock, name
 	}
-	root, err := d.dir.OpenRoot(d.name)
+	stage, err := d.dir.Sub(d.name)
 	if err != nil {
 		d.lock.Close()
 		d.lock = nil
-		return whole(d.dir.Root, err)
+		return err
 	}
-	d.stage = disk{root, d.step}
+	d.stage = stage
 	return nil
 }
 
 // takeOver makes the first stage ours whose writer is gone, and leaves only
 // whole blobs in it. It removes further ones. What it cannot do it leaves.
 func (d *DirDestination) takeOver() error {
-	names, err := d.dir.names(".")
+	names, err := d.dir.Names(".")
 	if err != nil {
 		return err
 	}
@@ -66,7 +64,7 @@ func (d *DirDestination) takeOver() error {
 		if info, err := d.dir.Lstat(name); !isStage(name) || err != nil || !info.IsDir() {
 			continue
 		}
-		lock, err := d.lockStage(name)
+		lock, err := d.dir.TryLock(name)
 		if lock == nil || err != nil {
 			continue
 		}
@@ -85,26 +83,9 @@ func (d *DirDestination) takeOver() error {
 	return nil
 }
 
-// lockStage locks a stage; nil if it is another writer's, or gone.
-func (d *DirDestination) lockStage(name string) (*os.File, error) {
-	f, err := d.dir.openLock(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	ok, err := d.dir.take(f, name)
-	if !ok || err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
 // empty removes the files of a stage but for those to keep, and counts these.
 func (d *DirDestination) empty(stage string, keep func(string) bool) (int, error) {
-	names, err := d.dir.names(stage)
+	names, err := d.dir.Names(stage)
 	kept := 0
 	for _, name := range names {
 		if keep(name) {

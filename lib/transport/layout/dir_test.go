@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/image/imagetest"
 	"github.com/imgtools/imgtools/lib/oci"
@@ -221,9 +222,9 @@ func TestStaleStages(t *testing.T) {
 	}
 	live := filepath.Join(dir, stagePrefix+"live")
 	check(t, os.Mkdir(live, 0o755))
-	root := disk{must(os.OpenRoot(dir))(t), nil}
+	root := must(disk.Open(dir, nil))(t)
 	defer root.Close()
-	lock := must(root.lock(t.Context(), stagePrefix+"live", unix.LOCK_EX))(t)
+	lock := must(root.Lock(t.Context(), stagePrefix+"live"))(t)
 	defer lock.Close()
 
 	src := &counting{Source: c.Source()}

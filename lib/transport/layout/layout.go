@@ -5,11 +5,11 @@
 //
 // What is written gets its name only when it is whole and on the disk, and
 // what was there before stays whole until then, wherever the writer is
-// stopped; file.go says how. What is read is taken from regular files inside
+// stopped; lib/disk says how. What is read is taken from regular files inside
 // the directory only.
 //
-// The package imports lib/oci, lib/blob, lib/image and lib/reference; never
-// another transport, and nothing that knows a network.
+// The package imports lib/oci, lib/blob, lib/disk, lib/image and
+// lib/reference; never another transport, and nothing that knows a network.
 package layout
 
 import (
@@ -20,16 +20,20 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
-	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sys/unix"
 
 	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
+)
+
+const (
+	tempPrefix  = ".img-tmp-"   // files that are being written
+	stagePrefix = ".img-stage-" // directories
 )
 
 // Options are what OpenOCI and CreateOCI can be told besides the name.
@@ -37,24 +41,6 @@ type Options struct {
 	// SharedBlobs is a directory that blobs lie in, as ALGORITHM/HEX, in
 	// place of the layout's own blobs/; "" for none.
 	SharedBlobs string
-}
-
-// open opens a regular file. Anything else with that name is an error, and so
-// is a symbolic link that leads out of root. A pipe does not make it wait.
-func open(root *os.Root, name string) (*os.File, int64, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, 0, whole(root, err)
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: not a regular file", f.Name())
-	}
-	if err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
 }
 
 // A told error has a text that scripts match on, and the error that it is.
@@ -68,21 +54,10 @@ func (e *told) Unwrap() error { return e.is }
 
 func fail(text string, is error) error { return &told{text, is} }
 
-// whole returns an error of root with whole paths instead of those from root.
-func whole(root *os.Root, err error) error {
-	switch e := err.(type) {
-	case *fs.PathError:
-		return &fs.PathError{Op: strings.TrimSuffix(e.Op, "at"), Path: filepath.Join(root.Name(), e.Path), Err: e.Err}
-	case *os.LinkError:
-		return &os.LinkError{Op: strings.TrimSuffix(e.Op, "at"), Old: filepath.Join(root.Name(), e.Old), New: filepath.Join(root.Name(), e.New), Err: e.Err}
-	}
-	return err
-}
-
 // openBlob opens the file that holds d. Errors: image.ErrNotFound,
 // image.ErrMismatch if the file has another size.
-func openBlob(root *os.Root, name string, d oci.Descriptor) (*os.File, error) {
-	f, size, err := open(root, name)
+func openBlob(dir *disk.Dir, name string, d oci.Descriptor) (*os.File, error) {
+	f, size, err := dir.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %w", image.ErrNotFound, err)
 	}
@@ -106,8 +81,8 @@ func seek(f *os.File, offset int64) (io.ReadCloser, error) {
 }
 
 // readFile reads a regular file of at most limit bytes.
-func readFile(root *os.Root, name string, limit int64) ([]byte, error) {
-	f, _, err := open(root, name)
+func readFile(dir *disk.Dir, name string, limit int64) ([]byte, error) {
+	f, _, err := dir.Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -122,15 +97,15 @@ func readFile(root *os.Root, name string, limit int64) ([]byte, error) {
 // holds reports whether the file is what d says, having read all of it, and
 // sees to it that it is on the disk. A file that is missing, not regular, or
 // of other content is no error.
-func (d disk) holds(ctx context.Context, name string, desc oci.Descriptor) (bool, error) {
-	info, err := d.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+func holds(ctx context.Context, dir *disk.Dir, name string, desc oci.Descriptor) (bool, error) {
+	info, err := dir.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return false, nil
 	}
 	if err != nil || !info.Mode().IsRegular() || desc.Size >= 0 && info.Size() != desc.Size {
 		return false, err
 	}
-	f, _, err := open(d.Root, name)
+	f, _, err := dir.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -148,7 +123,7 @@ func (d disk) holds(ctx context.Context, name string, desc oci.Descriptor) (bool
 		}
 		return false, err
 	}
-	err = d.step.sync(f, name)
+	err = dir.SyncFile(f, name)
 	return err == nil, err
 }
 
@@ -166,22 +141,22 @@ func (r reader) Read(p []byte) (int, error) {
 }
 
 // put writes the blob, which somebody else has verified by the time that its
-// reader ends, into a file that is made in dir and gets the name of its digest.
-func (d disk) put(ctx context.Context, dir string, b *blob.Blob, name func(digest.Digest) string) (oci.Descriptor, error) {
-	t, err := d.temp(dir)
+// reader ends, into a file that is made in sub and gets the name of its digest.
+func put(ctx context.Context, dir *disk.Dir, sub string, b *blob.Blob, name func(digest.Digest) string) (oci.Descriptor, error) {
+	t, err := dir.Temp(sub, tempPrefix)
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
-	n, err := blob.Copy(&flusher{temp: t}, reader{ctx, b})
-	desc := b.Desc
-	if err == nil {
-		desc, err = measured(desc, n)
-	}
+	defer t.Drop()
+	n, err := blob.Copy(t.At(0), reader{ctx, b})
 	if err != nil {
-		t.drop()
 		return oci.Descriptor{}, err
 	}
-	return desc, t.keep(name(desc.Digest))
+	desc, err := measured(b.Desc, n)
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	return desc, t.Keep(name(desc.Digest))
 }
 
 // measured is d after n bytes of content were written.
@@ -196,16 +171,16 @@ func measured(d oci.Descriptor, n int64) (oci.Descriptor, error) {
 }
 
 // putBytes is put for a document.
-func (d disk) putBytes(name string, b []byte) error {
-	t, err := d.temp(path.Dir(name))
+func putBytes(dir *disk.Dir, name string, b []byte) error {
+	t, err := dir.Temp(path.Dir(name), tempPrefix)
 	if err != nil {
 		return err
 	}
-	if _, err := t.Write(b); err != nil {
-		t.drop()
+	defer t.Drop()
+	if _, err := t.WriteAt(b, 0); err != nil {
 		return err
 	}
-	return t.keep(name)
+	return t.Keep(name)
 }
 
 // known remembers what has been verified: size by digest.
@@ -262,35 +237,9 @@ func manifests(t *image.Tree) ([]*image.Tree, error) {
 			}
 		}
 		all = append(all, t)
-		return checkManifest(t)
+		return t.Check()
 	}
 	return all, add(t)
-}
-
-// checkManifest compares the bytes of a manifest with its digest. That of a signed
-// schema 1 manifest is not the digest of its bytes; it has no place here.
-func checkManifest(t *image.Tree) error {
-	d := t.Desc
-	if err := oci.CheckDigest(d.Digest); err != nil {
-		return err
-	}
-	if got := d.Digest.Algorithm().FromBytes(t.Raw.Bytes); got != d.Digest {
-		return fmt.Errorf("manifest %s: %w: its bytes are %s", d.Digest, image.ErrMismatch, got)
-	}
-	if d.Size != int64(len(t.Raw.Bytes)) {
-		return fmt.Errorf("manifest %s: %w: it has %d bytes, not %d", d.Digest, image.ErrMismatch, len(t.Raw.Bytes), d.Size)
-	}
-	return nil
-}
-
-// parentOf returns the directory that dir is or will be in, as an absolute
-// path without symbolic links. It must exist, whether or not dir does.
-func parentOf(dir string) (string, error) {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	return filepath.EvalSymlinks(filepath.Dir(abs))
 }
 
 // algorithms names the digest algorithms that oci.CheckDigest lets pass.

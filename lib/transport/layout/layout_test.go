@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/image/imagetest"
 	"github.com/imgtools/imgtools/lib/oci"
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 // A place is one of the two transports, for tests that both must pass.
 type place struct {
 	name   string
-	create func(dir, name string, s step) (image.Destination, error)
+	create func(dir, name string, s disk.Step) (image.Destination, error)
 	open   func(dir, name string) (image.Source, error)
 }
 
@@ -47,14 +48,14 @@ func ref(dir, name string) reference.Layout {
 var places = []place{
 	{
 		"oci",
-		func(dir, name string, s step) (image.Destination, error) {
+		func(dir, name string, s disk.Step) (image.Destination, error) {
 			return createOCI(ref(dir, name), Options{}, s)
 		},
 		func(dir, name string) (image.Source, error) { return OpenOCI(ref(dir, name), Options{}) },
 	},
 	{
 		"dir",
-		func(dir, _ string, s step) (image.Destination, error) { return createDir(dir, s) },
+		func(dir, _ string, s disk.Step) (image.Destination, error) { return createDir(dir, s) },
 		func(dir, _ string) (image.Source, error) { return OpenDir(dir) },
 	},
 }
@@ -127,7 +128,7 @@ func send(ctx context.Context, dst image.Destination, src image.Source, jobs int
 }
 
 // write makes the name stand for c.
-func (p place) write(dir, name string, c *imagetest.Content, jobs int, s step) error {
+func (p place) write(dir, name string, c *imagetest.Content, jobs int, s disk.Step) error {
 	dst, err := p.create(dir, name, s)
 	if err != nil {
 		return err
@@ -401,11 +402,11 @@ func TestPutSizes(t *testing.T) {
 	for _, p := range places {
 		dir := filepath.Join(t.TempDir(), "x")
 		dst := must(p.create(dir, "v1", nil))(t)
-		long := patterns(1, 2*flushEvery+5)[0]
+		long := patterns(1, 9<<20+5)[0]
 		d := must(dst.Put(t.Context(), long()))(t)
 		check(t, dst.Close())
 		dst = must(p.create(dir, "v1", nil))(t)
-		if ok, err := dst.Has(t.Context(), d); !ok || err != nil || d.Size != 2*flushEvery+5 {
+		if ok, err := dst.Has(t.Context(), d); !ok || err != nil || d.Size != 9<<20+5 {
 			t.Errorf("%s: Has = %v, %v after Put of %d bytes", p.name, ok, err, d.Size)
 		}
 		short := &blob.Blob{Desc: desc("abc"), Reader: strings.NewReader("ab")} // by a caller that verifies nothing

@@ -9,9 +9,8 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/reference"
@@ -30,14 +29,14 @@ import (
 type OCIDestination struct {
 	ref    reference.Layout
 	shared string
-	step   step
+	step   disk.Step
 	known  known
 
 	mu    sync.Mutex
-	made  bool     // nothing is missing in
-	root  disk     // the layout
-	guard *os.File // its blobs/, locked
-	blobs disk     // where blobs are
+	made  bool      // nothing is missing in
+	root  *disk.Dir // the layout
+	guard *os.File  // its blobs/, locked
+	blobs *disk.Dir // where blobs are
 }
 
 // CreateOCI prepares to write the image l.Name, or one without a name, to the
@@ -50,7 +49,7 @@ func CreateOCI(l reference.Layout, o Options) (*OCIDestination, error) {
 	return createOCI(l, o, nil)
 }
 
-func createOCI(l reference.Layout, o Options, s step) (*OCIDestination, error) {
+func createOCI(l reference.Layout, o Options, s disk.Step) (*OCIDestination, error) {
 	if err := l.CheckDestination(); err != nil {
 		return nil, err
 	}
@@ -60,7 +59,7 @@ func createOCI(l reference.Layout, o Options, s step) (*OCIDestination, error) {
 	if l.Path == "" {
 		l.Path = "."
 	}
-	if _, err := parentOf(l.Path); err != nil {
+	if _, err := disk.Parent(l.Path); err != nil {
 		return nil, err
 	}
 	d := &OCIDestination{ref: l, shared: o.SharedBlobs, step: s}
@@ -69,18 +68,18 @@ func createOCI(l reference.Layout, o Options, s step) (*OCIDestination, error) {
 
 // find opens the layout, if there is one.
 func (d *OCIDestination) find() error {
-	root, err := os.OpenRoot(d.ref.Path)
+	root, err := disk.Open(d.ref.Path, d.step)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	d.root = disk{root, d.step}
-	if err := checkLayout(d.root); err != nil {
+	if err := checkLayout(root); err != nil {
 		root.Close()
 		return err
 	}
+	d.root = root
 	return nil
 }
 
@@ -99,10 +98,10 @@ func (d *OCIDestination) Has(ctx context.Context, desc oci.Descriptor) (bool, er
 		return true, nil
 	}
 	blobs, err := d.open(ctx, false)
-	if err != nil || blobs.Root == nil {
+	if err != nil || blobs == nil {
 		return false, err
 	}
-	ok, err := blobs.holds(ctx, blobName(desc.Digest), desc)
+	ok, err := holds(ctx, blobs, blobName(desc.Digest), desc)
 	if ok && err == nil {
 		d.known.add(desc)
 	}
@@ -123,7 +122,7 @@ func (d *OCIDestination) Put(ctx context.Context, b *blob.Blob) (oci.Descriptor,
 	if err := blobs.Mkdir(alg); err != nil {
 		return oci.Descriptor{}, err
 	}
-	desc, err := blobs.put(ctx, alg, b, blobName)
+	desc, err := put(ctx, blobs, alg, b, blobName)
 	if err == nil {
 		d.known.add(desc)
 	}
@@ -132,53 +131,52 @@ func (d *OCIDestination) Put(ctx context.Context, b *blob.Blob) (oci.Descriptor,
 
 // open locks the layout and returns the place of its blobs. What is missing is
 // made, if create is set, and left out otherwise.
-func (d *OCIDestination) open(ctx context.Context, create bool) (disk, error) {
+func (d *OCIDestination) open(ctx context.Context, create bool) (*disk.Dir, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if create && !d.made {
 		if err := d.make(); err != nil {
-			return disk{}, err
+			return nil, err
 		}
 		d.made = true
 	}
-	if d.guard == nil && d.root.Root != nil {
-		guard, err := d.root.lock(ctx, blobsDir, unix.LOCK_SH)
+	if d.guard == nil && d.root != nil {
+		guard, err := d.root.LockShared(ctx, blobsDir)
 		if err != nil && (create || !errors.Is(err, fs.ErrNotExist)) {
-			return disk{}, err
+			return nil, err
 		}
 		if d.guard = guard; guard != nil {
-			d.root.sweep(".")
+			d.root.Sweep(".", tempPrefix)
 		}
 	}
-	if d.blobs.Root == nil {
+	if d.blobs == nil {
 		if err := d.openBlobs(create); err != nil {
-			return disk{}, err
+			return nil, err
 		}
 	}
 	return d.blobs, nil
 }
 
 func (d *OCIDestination) openBlobs(create bool) error {
-	var found disk
+	var found *disk.Dir
 	var err error
 	switch {
 	case d.shared == "" && d.guard == nil:
 		return nil
 	case d.shared == "":
-		found.Root, err = d.root.OpenRoot(blobsDir)
+		found, err = d.root.Sub(blobsDir)
 	case create:
-		found, err = makeDir(d.shared, d.step)
+		found, err = disk.Make(d.shared, d.step)
 	default:
-		if found.Root, err = os.OpenRoot(d.shared); errors.Is(err, fs.ErrNotExist) {
+		if found, err = disk.Open(d.shared, d.step); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 	}
 	if err != nil {
 		return err
 	}
-	found.step = d.step
 	for _, alg := range algorithms {
-		found.sweep(alg)
+		found.Sweep(alg, tempPrefix)
 	}
 	d.blobs = found
 	return nil
@@ -230,14 +228,14 @@ func (d *OCIDestination) putManifest(ctx context.Context, t *image.Tree) error {
 // written and may not have come to sync.
 func (d *OCIDestination) syncBlobs() error {
 	for _, alg := range algorithms {
-		if err := d.blobs.sync(alg); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := d.blobs.Sync(alg); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	if err := d.blobs.sync("."); err != nil {
+	if err := d.blobs.Sync("."); err != nil {
 		return err
 	}
-	return d.root.sync(".")
+	return d.root.Sync(".")
 }
 
 // platform is what the configuration of an image says that it runs on; nil if
@@ -247,7 +245,7 @@ func (d *OCIDestination) platform(t *image.Tree) *oci.Platform {
 		return nil
 	}
 	desc := *t.Manifest.Config
-	f, err := openBlob(d.blobs.Root, blobName(desc.Digest), desc)
+	f, err := openBlob(d.blobs, blobName(desc.Digest), desc)
 	if err != nil {
 		return nil
 	}
@@ -265,13 +263,13 @@ func (d *OCIDestination) platform(t *image.Tree) *oci.Platform {
 
 // name writes the image into index.json.
 func (d *OCIDestination) name(ctx context.Context, root oci.Descriptor) error {
-	lock, err := d.root.lock(ctx, layoutFile, unix.LOCK_EX)
+	lock, err := d.root.Lock(ctx, layoutFile)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
 	x := newIndex()
-	b, err := readFile(d.root.Root, indexFile, maxIndex)
+	b, err := readFile(d.root, indexFile, maxIndex)
 	if err == nil {
 		x, err = parseIndex(b)
 	} else if errors.Is(err, fs.ErrNotExist) {
@@ -288,10 +286,10 @@ func (d *OCIDestination) name(ctx context.Context, root oci.Descriptor) error {
 	if len(b) > maxIndex {
 		return fmt.Errorf("%s: %w: %d bytes, more than %d", indexFile, image.ErrTooLarge, len(b), maxIndex)
 	}
-	if err := d.root.putBytes(indexFile, b); err != nil {
+	if err := putBytes(d.root, indexFile, b); err != nil {
 		return err
 	}
-	return d.root.sync(".")
+	return d.root.Sync(".")
 }
 
 // Close implements image.Destination. Blobs that were put stay, with or
@@ -302,10 +300,10 @@ func (d *OCIDestination) Close() error {
 	if d.guard != nil {
 		d.guard.Close()
 	}
-	if d.blobs.Root != nil {
+	if d.blobs != nil {
 		d.blobs.Close()
 	}
-	if d.root.Root != nil {
+	if d.root != nil {
 		d.root.Close()
 	}
 	return nil

@@ -7,8 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 )
@@ -21,12 +20,12 @@ const (
 
 // checkLayout refuses what is no layout that we know, and not the beginning
 // of one.
-func checkLayout(d disk) error {
+func checkLayout(d *disk.Dir) error {
 	ok, err := readLayoutFile(d)
 	if ok || err != nil {
 		return err
 	}
-	names, err := d.names(".")
+	names, err := d.Names(".")
 	if err != nil {
 		return err
 	}
@@ -45,8 +44,8 @@ func checkLayout(d disk) error {
 
 // readLayoutFile reports whether there is an oci-layout, and refuses one that
 // we do not know.
-func readLayoutFile(d disk) (bool, error) {
-	b, err := readFile(d.Root, layoutFile, maxLayout)
+func readLayoutFile(d *disk.Dir) (bool, error) {
+	b, err := readFile(d, layoutFile, maxLayout)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -72,8 +71,8 @@ func checkVersion(dir string, b []byte) error {
 // make makes what a layout consists of, but for index.json. oci-layout comes
 // first: it tells a layout that is being made from other people's data.
 func (d *OCIDestination) make() error {
-	if d.root.Root == nil {
-		root, err := makeDir(d.ref.Path, d.step)
+	if d.root == nil {
+		root, err := disk.Make(d.ref.Path, d.step)
 		if err != nil {
 			return err
 		}
@@ -94,23 +93,16 @@ func (d *OCIDestination) make() error {
 // makeLayoutFile makes oci-layout whole at once, and never a second time:
 // others may have locked the first.
 func (d *OCIDestination) makeLayoutFile() error {
-	t, err := d.root.temp(".")
+	t, err := d.root.Temp(".", tempPrefix)
 	if err != nil {
 		return err
 	}
-	defer t.drop()
-	if _, err := t.Write([]byte(`{"imageLayoutVersion":"` + layoutVersion + `"}`)); err != nil {
+	defer t.Drop()
+	if _, err := t.WriteAt([]byte(`{"imageLayoutVersion":"`+layoutVersion+`"}`), 0); err != nil {
 		return err
 	}
-	if err := d.step.sync(t.file, t.name); err != nil {
+	if err := t.KeepNew(layoutFile); !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	err = d.root.Link(t.name, layoutFile)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return nil
-	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, unix.EPERM): // no file system for links
-		return d.root.Rename(t.name, layoutFile)
-	}
-	return err
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/reference"
@@ -31,8 +32,8 @@ func blobName(d digest.Digest) string { return d.Algorithm().String() + "/" + d.
 // and Ranger.
 type OCISource struct {
 	ref   reference.Layout
-	root  *os.Root
-	blobs []*os.Root // places of blobs, the first one first
+	root  *disk.Dir
+	blobs []*disk.Dir // places of blobs, the first one first
 	index *index
 }
 
@@ -48,7 +49,7 @@ func OpenOCI(l reference.Layout, o Options) (*OCISource, error) {
 	if l.Path == "" {
 		l.Path = "."
 	}
-	root, err := os.OpenRoot(l.Path)
+	root, err := disk.Open(l.Path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -69,17 +70,17 @@ func (s *OCISource) open(o Options) error {
 		return fmt.Errorf("%s: %w", path.Join(s.ref.Path, indexFile), err)
 	}
 	if o.SharedBlobs != "" {
-		shared, err := os.OpenRoot(o.SharedBlobs)
+		shared, err := disk.Open(o.SharedBlobs, nil)
 		if err != nil {
 			return err
 		}
 		s.blobs = append(s.blobs, shared)
 	}
 	// Not having blobs/ is not yet an error: all may be shared.
-	if own, err := s.root.OpenRoot(blobsDir); err == nil {
+	if own, err := s.root.Sub(blobsDir); err == nil {
 		s.blobs = append(s.blobs, own)
 	} else if o.SharedBlobs == "" {
-		return whole(s.root, err)
+		return err
 	}
 	return nil
 }
@@ -243,9 +244,9 @@ func (s *OCISource) BlobAt(ctx context.Context, d oci.Descriptor, offset int64) 
 		return nil, err
 	}
 	var err error
-	for _, root := range s.blobs {
+	for _, dir := range s.blobs {
 		var f *os.File
-		if f, err = openBlob(root, blobName(d.Digest), d); err == nil {
+		if f, err = openBlob(dir, blobName(d.Digest), d); err == nil {
 			return seek(f, offset)
 		}
 		if !errors.Is(err, image.ErrNotFound) {
@@ -271,8 +272,8 @@ func (s *OCISource) Tags(context.Context) ([]string, error) {
 
 // Close implements image.Source. Blobs that are open can be read on.
 func (s *OCISource) Close() error {
-	for _, root := range s.blobs {
-		root.Close()
+	for _, dir := range s.blobs {
+		dir.Close()
 	}
 	return s.root.Close()
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/image/imagetest"
 	"github.com/imgtools/imgtools/lib/oci"
@@ -397,13 +398,13 @@ func TestWritesInside(t *testing.T) {
 // Only what a dead process left may be swept away.
 func TestSweep(t *testing.T) {
 	dir := ociDir(t, map[string]*imagetest.Content{"v0": imageOf("old")})
-	root := disk{must(os.OpenRoot(dir))(t), nil}
+	root := must(disk.Open(dir, nil))(t)
 	defer root.Close()
-	live := must(root.temp("blobs/sha256"))(t)
-	defer live.drop()
+	live := must(root.Temp("blobs/sha256", tempPrefix))(t)
+	defer live.Drop()
 	outside := filepath.Join(t.TempDir(), "outside")
 	check(t, os.WriteFile(outside, nil, 0o644))
-	keep := []string{"blobs/sha256/other", "blobs/sha256/" + tempPrefix + "link", "blobs/sha256/" + tempPrefix + "dir", live.name}
+	keep := []string{"blobs/sha256/other", "blobs/sha256/" + tempPrefix + "link", "blobs/sha256/" + tempPrefix + "dir", live.Name()}
 	stale := []string{tempPrefix + "a", "blobs/sha256/" + tempPrefix + "b"}
 	check(t, os.Symlink(outside, filepath.Join(dir, keep[1])))
 	check(t, os.Mkdir(filepath.Join(dir, keep[2]), 0o755))
@@ -503,10 +504,10 @@ func (r onRead) Read(p []byte) (int, error) { r.f(); return len(p), nil }
 func TestLocks(t *testing.T) {
 	c := imagetest.Image()
 	dir := ociDir(t, map[string]*imagetest.Content{"v0": c})
-	root := disk{must(os.OpenRoot(dir))(t), nil}
+	root := must(disk.Open(dir, nil))(t)
 	defer root.Close()
 	for _, name := range []string{blobsDir, layoutFile} {
-		held := must(root.lock(t.Context(), name, unix.LOCK_EX))(t)
+		held := must(root.Lock(t.Context(), name))(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		dst := must(CreateOCI(ref(dir, "v1"), Options{}))(t)
 		if err := send(ctx, dst, c.Source(), 2); !errors.Is(err, context.DeadlineExceeded) {
@@ -517,13 +518,13 @@ func TestLocks(t *testing.T) {
 		go func() { done <- send(t.Context(), dst, c.Source(), 2) }()
 		held.Close()
 		check(t, <-done)
-		f := must(root.openLock(blobsDir))(t)
-		if ok, err := tryLock(f, unix.LOCK_EX); ok || err != nil {
+		if f, err := root.TryLock(blobsDir); f != nil || err != nil {
 			t.Errorf("blobs/ could be locked while somebody relied on it: %v", err)
 		}
 		check(t, dst.Close())
-		if ok, err := tryLock(f, unix.LOCK_EX); !ok || err != nil {
-			t.Errorf("blobs/ could not be locked when nobody relied on it: %v", err)
+		f, err := root.TryLock(blobsDir)
+		if f == nil || err != nil {
+			t.Fatalf("blobs/ could not be locked when nobody relied on it: %v", err)
 		}
 		f.Close()
 	}
@@ -533,19 +534,19 @@ func TestLocks(t *testing.T) {
 // on what has no name any more protects nothing.
 func TestLockOfReplacedFile(t *testing.T) {
 	dir := t.TempDir()
-	root := disk{must(os.OpenRoot(dir))(t), nil}
+	root := must(disk.Open(dir, nil))(t)
 	defer root.Close()
-	check(t, root.putBytes("a", []byte("1")))
-	held := must(root.lock(t.Context(), "a", unix.LOCK_EX))(t)
+	check(t, putBytes(root, "a", []byte("1")))
+	held := must(root.Lock(t.Context(), "a"))(t)
 	got := make(chan *os.File)
 	go func() {
-		f, err := root.lock(t.Context(), "a", unix.LOCK_EX)
+		f, err := root.Lock(t.Context(), "a")
 		if err != nil {
 			t.Error(err)
 		}
 		got <- f
 	}()
-	check(t, root.putBytes("a", []byte("2")))
+	check(t, putBytes(root, "a", []byte("2")))
 	held.Close()
 	f := <-got
 	defer f.Close()

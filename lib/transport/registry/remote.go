@@ -241,6 +241,7 @@ func (m *remote) build(ctx context.Context, req *request, u *url.URL, auth strin
 	}
 	if b != nil {
 		b.watch = w
+		context.AfterFunc(ctx, func() { b.Close() }) // or RoundTrip would wait for its reader
 		out.Body, out.ContentLength = b, b.size
 	}
 	return out
