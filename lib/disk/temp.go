@@ -157,27 +157,8 @@ func (t *Temp) Drop() {
 	t.file.Close()
 }
 
-const flushEvery = 4 << 20 // bytes
-
-// A writer writes a part of a file, and has the disk begin with it while more
-// is coming, so that the fsync at the end finds little left to do.
-type writer struct {
-	t         *Temp
-	at, begun int64
-}
-
 // At returns a writer of the part that begins at offset.
-func (t *Temp) At(offset int64) io.Writer { return &writer{t, offset, offset} }
-
-func (w *writer) Write(p []byte) (int, error) {
-	n, err := w.t.WriteAt(p, w.at)
-	w.at += int64(n)
-	if w.at-w.begun >= flushEvery {
-		startWriteback(w.t.file, w.begun, w.at-w.begun)
-		w.begun = w.at
-	}
-	return n, err
-}
+func (t *Temp) At(offset int64) io.Writer { return io.NewOffsetWriter(t, offset) }
 
 // Sweep removes the regular files in the directory dir of d that have a name
 // of Temp's and whose writers are gone, as far as it can: they are in nobody's

@@ -134,8 +134,8 @@ func TestUnreliableDestination(t *testing.T) {
 	for _, version := range []string{"v3", "2.8"} {
 		r := harness.StartRegistry(t, harness.RegistryOptions{Version: version})
 		for _, f := range sourceFaults {
-			if f.name == "a byte is wrong" {
-				continue // answers to uploads have no content
+			if f.name == "a byte is wrong" || f.name == "come again in a second" {
+				continue // answers to uploads have no content; and there are many of them
 			}
 			t.Run(version+"/"+f.name, func(t *testing.T) {
 				t.Parallel()
