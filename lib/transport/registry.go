@@ -8,6 +8,7 @@ import (
 
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/reference"
+	"github.com/imgtools/imgtools/lib/transport/archive"
 	"github.com/imgtools/imgtools/lib/transport/registry"
 )
 
@@ -55,9 +56,12 @@ func (n registryName) also(ref reference.Docker) (Name, error) {
 }
 
 // Pair tells dst that its blobs will come from src, before the first request:
-// two repositories of one registry share them.
+// two repositories of one registry share them, and an image keeps its names
+// from one archive or stream to the next.
 func Pair(dst image.Destination, src image.Source) {
 	if d, ok := dst.(*registry.Destination); ok {
 		d.Expect(src)
+		return
 	}
+	archive.Expect(dst, src)
 }

@@ -192,3 +192,27 @@ func (r reader) Read(p []byte) (int, error) {
 	}
 	return r.Reader.Read(p)
 }
+
+// Expect tells an archive or stream dst, before the first blob, that its image
+// comes from src. If that is one too, and dst was given no names, the image
+// keeps those that it has there.
+func Expect(dst image.Destination, src image.Source) {
+	from, ok := src.(labelled)
+	if !ok {
+		return
+	}
+	switch d := dst.(type) {
+	case *Writer:
+		d.o.from = from
+	case *target:
+		d.o.from = from
+	}
+}
+
+func (r *Reader) labels() []label { return r.cat.labels(r.sel) }
+
+func (s *file) labels() []label {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cat.labels(s.sel)
+}

@@ -265,3 +265,36 @@ func (c *catalogue) manifest(d oci.Descriptor) (oci.Raw, error) {
 	}
 	return raw, nil
 }
+
+// labels are the names of the image that s has chosen: all that it has or, if
+// s gives one, that one.
+func (c *catalogue) labels(s Selection) []label {
+	switch {
+	case c.chosen == nil:
+		return nil
+	case c.chosen.docker != nil:
+		return dockerLabels(c.chosen.docker.RepoTags)
+	}
+	entries := []oci.Descriptor{c.chosen.root}
+	if s.Name == "" && s.Position == 0 && c.index != nil {
+		entries = slices.DeleteFunc(slices.Clone(c.index.Manifests), func(d oci.Descriptor) bool { return d.Digest != c.chosen.root.Digest })
+	}
+	var all []label
+	for _, d := range entries {
+		l := label{d.Annotations[oci.AnnotationRefName], d.Annotations[annotationImageName]}
+		if l != (label{}) {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+func dockerLabels(tags []string) []label {
+	var all []label
+	for _, s := range tags {
+		if d, err := reference.ParseDocker(s); err == nil && d.Tag != "" {
+			all = append(all, label{d.Tag, tagged(d)})
+		}
+	}
+	return all
+}

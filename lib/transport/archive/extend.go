@@ -141,7 +141,10 @@ func (o *old) with(t *image.Tree, opts *Options) (*holdings, error) {
 // resolve returns the digest of the image that has all the names that o gives,
 // if all that belongs to it is there; image.ErrNotFound otherwise.
 func (o *old) resolve(opts *Options) (digest.Digest, error) {
-	labels := opts.labels()
+	labels := opts.explicit()
+	if len(labels) == 0 && opts.from != nil {
+		return "", image.ErrNotFound // nobody knows the name yet
+	}
 	if len(labels) == 0 {
 		labels = []label{{}}
 	}

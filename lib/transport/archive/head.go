@@ -37,6 +37,9 @@ type Options struct {
 	// Existing says what happens to what a file holds already.
 	Existing Existing
 
+	// from, if set, is where the names come from if there are none here.
+	from labelled
+
 	// Spool is a directory for blobs of a stream whose size is not known
 	// beforehand; "" is the system's. A file has them beside it.
 	Spool string
@@ -57,7 +60,21 @@ type label struct {
 	image string // io.containerd.image.name, "" for none
 }
 
+// labelled is a source that says what the image in it is called. It is asked
+// once a manifest has been read from it.
+type labelled interface{ labels() []label }
+
+// labels are those that the options give or, without any, those of the source.
 func (o *Options) labels() []label {
+	all := o.explicit()
+	if len(all) == 0 && o.from != nil {
+		all = o.from.labels()
+	}
+	return all
+}
+
+// explicit are the labels that the options give.
+func (o *Options) explicit() []label {
 	var all []label
 	if o.Name != "" {
 		all = append(all, label{ref: o.Name})
@@ -73,12 +90,13 @@ func (o *Options) labels() []label {
 // tags are the names that docker load knows the image by.
 func (o *Options) tags() []string {
 	tags := []string{}
-	if d, err := reference.ParseDocker(o.Name); err == nil && d.Tag != "" {
-		tags = append(tags, tagged(d))
-	}
-	for _, d := range o.Labels {
-		if d.Tag != "" && !slices.Contains(tags, tagged(d)) {
-			tags = append(tags, tagged(d))
+	for _, l := range o.labels() {
+		name := l.image
+		if d, err := reference.ParseDocker(l.ref); name == "" && err == nil && d.Tag != "" {
+			name = tagged(d)
+		}
+		if name != "" && !slices.Contains(tags, name) {
+			tags = append(tags, name)
 		}
 	}
 	return tags
@@ -130,12 +148,17 @@ func (l label) names(d oci.Descriptor) bool {
 
 func (l label) entry(t *image.Tree) oci.Descriptor {
 	d := oci.Descriptor{MediaType: t.Desc.MediaType, Digest: t.Desc.Digest, Size: t.Desc.Size, Platform: t.Desc.Platform}
-	if l.ref != "" {
-		d.Annotations = map[string]string{oci.AnnotationRefName: l.ref}
+	set := func(key, value string) {
+		if value == "" {
+			return
+		}
+		if d.Annotations == nil {
+			d.Annotations = map[string]string{}
+		}
+		d.Annotations[key] = value
 	}
-	if l.image != "" {
-		d.Annotations[annotationImageName] = l.image
-	}
+	set(oci.AnnotationRefName, l.ref)
+	set(annotationImageName, l.image)
 	return d
 }
 

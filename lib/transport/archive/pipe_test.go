@@ -19,6 +19,7 @@ import (
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/image/imagetest"
 	"github.com/imgtools/imgtools/lib/oci"
+	"github.com/imgtools/imgtools/lib/reference"
 )
 
 // A named pipe and a file descriptor are written to as they are, and nothing is
@@ -295,6 +296,28 @@ func TestEngine(t *testing.T) {
 		dst.Close()
 		if _, err := take(t.Context(), NewReader(&s, Selection{})); err != nil {
 			t.Errorf("%s through two streams: %v", from, err)
+		}
+	}
+}
+
+// A stream that is copied to a stream is the same stream: the image keeps its
+// names, whichever of the two it has, unless it is given others.
+func TestNamesAreKept(t *testing.T) {
+	ref, err := reference.ParseDocker("a.example/b:c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []Options{{}, {Name: "v1"}, {Labels: []reference.Docker{ref}}, {Name: "v1", Labels: []reference.Docker{ref}}} {
+		first := streamOf(t, imagetest.Image(), o)
+		src := NewReader(bytes.NewReader(first), Selection{})
+		var second bytes.Buffer
+		dst := NewWriter(&second, Options{})
+		Expect(dst, src)
+		if _, err := copy.Copy(t.Context(), dst, src, copy.Options{Gate: copy.AdmitAll}); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(first, second.Bytes()) {
+			t.Errorf("%+v: the copy of the stream is another one", o)
 		}
 	}
 }
