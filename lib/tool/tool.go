@@ -13,6 +13,7 @@ import (
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/reference"
+	"github.com/imgtools/imgtools/lib/template"
 	"github.com/imgtools/imgtools/lib/transport"
 )
 
@@ -35,6 +36,7 @@ var causes = []struct {
 	{context.DeadlineExceeded, cli.CodeNetwork},
 	{reference.ErrFormat, cli.CodeUsage},
 	{transport.ErrTransport, cli.CodeUsage},
+	{template.ErrTemplate, cli.CodeUsage},
 }
 
 // Explain returns the exit code for an error of any tool, and what to type

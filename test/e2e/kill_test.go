@@ -54,7 +54,10 @@ func killCopies(t *testing.T, l harness.Layout, p place, random *rand.Rand) {
 	if keeps {
 		copyImage(t, l.Ref("plain"), p.in(old, "other"))
 	}
-	killed := 0
+	killed, finished, dirty := 0, 0, 0
+	defer func() {
+		t.Logf("%d killed: %d had the new image already, %d left something to clean up", killed, finished, dirty)
+	}()
 	for try := 0; killed < kills; try++ {
 		if try > 10*kills {
 			t.Fatalf("%d copies were killed in %d tries; want %d", killed, try, kills)
@@ -79,7 +82,13 @@ func killCopies(t *testing.T, l harness.Layout, p place, random *rand.Rand) {
 		if keeps {
 			mustWhole(t, p.in(dir, "other"), l.Roots["plain"].Digest)
 		}
+		if got != l.Roots["tiny"].Digest {
+			finished++
+		}
 		left := tree(t, dir)
+		if len(left) > len(tree(t, old)) {
+			dirty++
+		}
 		if r := harness.Run(t, nil, "img-copy", args...); r.Code != 0 {
 			t.Errorf("killed %s, the next run fails: exit %d\n%s", how, r.Code, r.Stderr)
 		}

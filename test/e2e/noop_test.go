@@ -111,9 +111,9 @@ func TestMount(t *testing.T) {
 		for _, e := range events(t, run.Stderr) {
 			count[e.Kind]++
 		}
-		if count["mount"] != 21 || count["copy"] != 0 {
+		if count["have"] != 21 || count["copy"] != 0 {
 			b, _ := json.Marshal(count)
-			t.Errorf("registry %s: events %s; want a mount for each of 21 blobs", version, b)
+			t.Errorf("registry %s: events %s; want that each of 21 blobs is there", version, b)
 		}
 	}
 }

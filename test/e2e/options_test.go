@@ -389,7 +389,7 @@ func checkEvents(t *testing.T, es []event, dest string, blobs map[digest.Digest]
 			if !begun[e.Digest] || over[e.Digest] {
 				t.Errorf("%+v to %s is not between copy and done", e, dest)
 			}
-		case "done", "have", "mount":
+		case "done", "have":
 			if over[e.Digest] || (e.Kind == "done") != begun[e.Digest] || !ok || e.Kind == "done" && e.Size != size {
 				t.Errorf("%+v to %s is out of place; the blob has %d bytes", e, dest, size)
 			}

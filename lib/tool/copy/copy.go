@@ -189,7 +189,7 @@ func checkDigestFile(path string) error {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("digest file: %w", err)
+		return fmt.Errorf("digest file: %v", err)
 	}
 	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
 		return fmt.Errorf("digest file: %w", &fs.PathError{Op: "open", Path: path, Err: syscall.EISDIR})
@@ -274,7 +274,7 @@ func pin(n transport.Name) digest.Digest { return n.Docker().Digest }
 func (j *job) finish(std *cli.IO, res engine.Result) error {
 	if j.digestFile != "" {
 		if err := os.WriteFile(j.digestFile, []byte(res.Root.Digest), 0o644); err != nil {
-			return fmt.Errorf("digest file: %w", err)
+			return fmt.Errorf("digest file: %v", err)
 		}
 	}
 	if j.stdout {

@@ -128,7 +128,7 @@ func TestRefused(t *testing.T) {
 		{cli.CodeUsage, []string{"--additional-tag=" + s.Addr + "/other:1", src, dst}, "not in the repository"},
 		{cli.CodeUsage, []string{"--additional-tag=x:1", src, "dir:" + dir + "/new"}, "no place for the name"},
 		{cli.CodeUsage, []string{"--src-creds=u:p", "--src-no-creds", src, dst}, "creds"},
-		{cli.CodeNotFound, []string{"--digestfile=" + dir + "/no/such", src, dst}, "digest file"},
+		{cli.CodeFailed, []string{"--digestfile=" + dir + "/no/such", src, dst}, "digest file"},
 		{cli.CodeFailed, []string{"--digestfile=" + dir, src, dst}, "is a directory"},
 		{cli.CodeNotFound, []string{"docker://" + s.Addr + "/a/b:none", dst}, "source docker://" + s.Addr + "/a/b:none: "},
 		{cli.CodeNotFound, []string{"--platform=linux/s390x", src, dst}, "linux/amd64 only"},
