@@ -155,7 +155,7 @@ func (p *Plan) selected(m *oci.Manifest, found []bool) func(int) bool {
 	return func(i int) bool { return keep[i] }
 }
 
-// checkPlatform refuses a single image that is not for a platform asked for.
+// checkPlatform refuses a single image that is not for the platforms asked for.
 func (p *Plan) checkPlatform(ctx context.Context, t *image.Tree) error {
 	if len(p.o.Platforms) == 0 {
 		return nil
@@ -164,17 +164,26 @@ func (p *Plan) checkPlatform(ctx context.Context, t *image.Tree) error {
 		p.note("%s is no image and has no platform: it is copied as it is", t.Desc.Digest)
 		return nil
 	}
-	c, err := image.Config(ctx, p.src, t.Manifest)
+	return RunsOn(ctx, p.src, t, p.o.Platforms...)
+}
+
+// RunsOn returns an error that wraps image.ErrNotFound and ErrPlatform unless
+// the single image t is for each of the platforms. What is no image has none.
+func RunsOn(ctx context.Context, src image.Source, t *image.Tree, platforms ...oci.Platform) error {
+	if !t.Manifest.IsImage() {
+		return nil
+	}
+	c, err := image.Config(ctx, src, t.Manifest)
 	if err != nil {
 		return err
 	}
 	have := oci.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}
-	for _, want := range p.o.Platforms {
-		if oci.Matches(have, want) {
-			return nil
+	for _, want := range platforms {
+		if !oci.Matches(have, want) {
+			return &platformError{fmt.Sprintf("the image is for %s only, not for %s", oci.FormatPlatform(have), oci.FormatPlatform(want))}
 		}
 	}
-	return fmt.Errorf("%w: the image is for %s only", image.ErrNotFound, oci.FormatPlatform(have))
+	return nil
 }
 
 func (p *Plan) note(format string, args ...any) {

@@ -181,7 +181,11 @@ func (v *view) instance() (*image.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.Instance(v.ctx, v.src, root, v.want)
+	t, err := engine.Instance(v.ctx, v.src, root, v.want)
+	if err == nil && t == root && v.must {
+		err = engine.RunsOn(v.ctx, v.src, t, v.want)
+	}
+	return t, err
 }
 
 func (v *view) digest() error {
@@ -289,6 +293,11 @@ func (v *view) summary(tags bool, format string) error {
 	s, err := Summarise(v.ctx, v.src, root, v.want, v.must)
 	if err != nil {
 		return err
+	}
+	if v.must && !root.Manifest.IsIndex() {
+		if err := engine.RunsOn(v.ctx, v.src, root, v.want); err != nil {
+			return err
+		}
 	}
 	if d := v.name.Docker(); !d.IsZero() {
 		s.Name = d.Name()

@@ -7,8 +7,11 @@ import (
 	"io"
 	"os"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/imgtools/imgtools/lib/blob"
 	"github.com/imgtools/imgtools/lib/cli"
+	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/tool"
 )
@@ -41,8 +44,11 @@ func run(_ context.Context, std *cli.IO, args []string) error {
 		in = f
 	}
 	d, err := Digest(in)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("manifest: %w", err)
+	case d == digest.FromBytes(nil).String(): // a program before us in the pipe has failed
+		return fmt.Errorf("manifest: %w: there is not a byte of it", image.ErrIncomplete)
 	}
 	_, err = fmt.Fprintln(std.Out, d)
 	return err
