@@ -29,18 +29,18 @@ type access struct {
 func (a *access) flags(fs *pflag.FlagSet) {
 	a.set = fs
 	p := a.prefix
-	fs.StringVar(&a.creds, p+"creds", "", "Use `USERNAME[:PASSWORD]` for accessing the registry")
-	fs.StringVar(&a.username, p+"username", "", "Username for accessing the registry")
-	fs.StringVar(&a.password, p+"password", "", "Password for accessing the registry")
-	fs.BoolVar(&a.noCreds, p+"no-creds", false, "Access the registry anonymously")
-	fs.StringVar(&a.token, p+"registry-token", "", "Provide a Bearer token for accessing the registry")
-	fs.StringVar(&a.certDir, p+"cert-dir", "", "use certificates at `PATH` (*.crt, *.cert, *.key) to connect to the registry or daemon")
-	fs.StringVar(&a.blobs, p+"shared-blob-dir", "", "`DIRECTORY` to use to share blobs across OCI repositories")
-	addTri(fs, &a.tlsVerify, p+"tls-verify", "require HTTPS and verify certificates when talking to the container registry or daemon")
+	fs.StringVar(&a.creds, p+"creds", "", "log in to the registry as `USERNAME[:PASSWORD]`")
+	fs.StringVar(&a.username, p+"username", "", "user name for the registry")
+	fs.StringVar(&a.password, p+"password", "", "password for the registry")
+	fs.BoolVar(&a.noCreds, p+"no-creds", false, "show the registry no credentials")
+	fs.StringVar(&a.token, p+"registry-token", "", "bearer token for the registry")
+	fs.StringVar(&a.certDir, p+"cert-dir", "", "`PATH` of a directory with certificates and keys (*.crt, *.cert, *.key)")
+	fs.StringVar(&a.blobs, p+"shared-blob-dir", "", "`DIRECTORY` of blobs that OCI layouts share")
+	addTri(fs, &a.tlsVerify, p+"tls-verify", "insist on HTTPS with a certificate that can be checked")
 	if p != "" {
-		fs.StringVar(&a.authFile, p+"authfile", "", "path of the authentication file. Default is ${XDG_RUNTIME_DIR}/containers/auth.json")
+		fs.StringVar(&a.authFile, p+"authfile", "", "file with credentials, in place of the usual ones")
 		short := p[:1] + "creds"
-		fs.StringVar(&a.creds, short, "", "Use `USERNAME[:PASSWORD]` for accessing the registry")
+		fs.StringVar(&a.creds, short, "", "log in to the registry as `USERNAME[:PASSWORD]`")
 		_ = fs.MarkHidden(short) // it exists
 	}
 }
@@ -83,12 +83,12 @@ type common struct {
 }
 
 func (c *common) flags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.authFile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "path of the authentication file. Default is ${XDG_RUNTIME_DIR}/containers/auth.json")
-	fs.IntVar(&c.retryTimes, "retry-times", 0, "the number of times to possibly retry")
-	fs.DurationVar(&c.retryDelay, "retry-delay", 0, "Fixed delay between retries. If not set, retry uses an exponential backoff delay.")
+	fs.StringVar(&c.authFile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "file with credentials, in place of the usual ones")
+	fs.IntVar(&c.retryTimes, "retry-times", 0, "how often to try again")
+	fs.DurationVar(&c.retryDelay, "retry-delay", 0, "wait before trying again; without it, longer each time")
 }
 
 // supported is the part of the help texts about image names.
 func supported() string {
-	return strings.Join(transport.Names(), ", ") + "\n\nSee skopeo(1) section \"IMAGE NAMES\" for the expected format"
+	return "An image is named TRANSPORT:DETAILS, where the transport is one of\n" + strings.Join(transport.Names(), ", ")
 }

@@ -41,15 +41,15 @@ func (c *copyCommand) flags(fs *pflag.FlagSet) {
 	c.src.flags(fs)
 	c.dst.flags(fs)
 	c.common.flags(fs)
-	fs.BoolVarP(&c.all, "all", "a", false, "Copy all images if SOURCE-IMAGE is a list")
-	fs.StringVar(&c.multiArch, "multi-arch", "", "How to handle multi-architecture images (system, all, or index-only)")
-	fs.BoolVarP(&c.quiet, "quiet", "q", false, "Suppress output information when copying images")
-	fs.StringSliceVar(&c.additional, "additional-tag", nil, "additional tags (supports docker-archive)")
-	fs.StringVar(&c.digestFile, "digestfile", "", "Write the digest of the pushed image to the specified file")
-	fs.StringVarP(&c.format, "format", "f", "", "MANIFEST TYPE (oci, v2s1, or v2s2) to use in the destination (default is manifest type of source, with fallbacks)")
-	fs.BoolVar(&c.preserve, "preserve-digests", false, "Preserve digests of images and lists")
-	fs.BoolVar(&c.removeSignatures, "remove-signatures", false, "Do not copy signatures from SOURCE-IMAGE")
-	fs.IntVar(&c.parallel, "image-parallel-copies", 0, "Maximum number of image layers to be copied (pulled/pushed) simultaneously. Not setting this field will fall back to containers/image defaults.")
+	fs.BoolVarP(&c.all, "all", "a", false, "take every image that a list names")
+	fs.StringVar(&c.multiArch, "multi-arch", "", "what to take of a list: system, all or index-only")
+	fs.BoolVarP(&c.quiet, "quiet", "q", false, "print no progress")
+	fs.StringSliceVar(&c.additional, "additional-tag", nil, "further names for the copy, in a docker-archive")
+	fs.StringVar(&c.digestFile, "digestfile", "", "file that gets the digest of the copy")
+	fs.StringVarP(&c.format, "format", "f", "", "MANIFEST TYPE of the copy: oci or v2s2; without it, that of the source")
+	fs.BoolVar(&c.preserve, "preserve-digests", false, "fail rather than change a digest; nothing here does")
+	fs.BoolVar(&c.removeSignatures, "remove-signatures", false, "leave the source's signatures behind")
+	fs.IntVar(&c.parallel, "image-parallel-copies", 0, "how many layers move at a time")
 }
 
 // A copyJob is a copy whose options have been checked.
@@ -270,6 +270,4 @@ func unwrapped(err error) error {
 	return err
 }
 
-func copyLong() string {
-	return "Container \"IMAGE-NAME\" uses a \"transport\":\"details\" format.\n\nSupported transports:\n" + supported()
-}
+func copyLong() string { return "Copy an image from one place to another.\n\n" + supported() }

@@ -29,17 +29,17 @@ func (p *program) rootFlags() *pflag.FlagSet {
 	g := &p.global
 	fs := pflag.NewFlagSet("skopeo", pflag.ContinueOnError)
 	fs.Usage = func() {}
-	fs.BoolVar(&g.debug, "debug", false, "enable debug output")
-	fs.StringVar(&g.policy, "policy", "", "Path to a trust policy file")
-	fs.BoolVar(&g.insecurePolicy, "insecure-policy", false, "run the tool without any policy check")
-	fs.BoolVar(&g.requireSigned, "require-signed", false, "require any pulled image to be signed")
-	fs.StringVar(&g.arch, "override-arch", "", "use `ARCH` instead of the architecture of the machine for choosing images")
-	fs.StringVar(&g.os, "override-os", "", "use `OS` instead of the running OS for choosing images")
-	fs.StringVar(&g.variant, "override-variant", "", "use `VARIANT` instead of the running architecture variant for choosing images")
-	fs.DurationVar(&g.timeout, "command-timeout", 0, "timeout for the command execution")
-	fs.StringVar(&g.tmpdir, "tmpdir", "", "directory used to store temporary files")
-	fs.StringVar(&g.agentPrefix, "user-agent-prefix", "", "prefix to add to the user agent string")
-	addTri(fs, &g.tlsVerify, "tls-verify", "Require HTTPS and verify certificates when accessing the registry")
+	fs.BoolVar(&g.debug, "debug", false, "tell each request")
+	fs.StringVar(&g.policy, "policy", "", "trust policy file")
+	fs.BoolVar(&g.insecurePolicy, "insecure-policy", false, "accept images without a policy")
+	fs.BoolVar(&g.requireSigned, "require-signed", false, "accept no image that is not signed")
+	fs.StringVar(&g.arch, "override-arch", "", "take images for `ARCH`, not for this machine's architecture")
+	fs.StringVar(&g.os, "override-os", "", "take images for `OS`, not for the one running here")
+	fs.StringVar(&g.variant, "override-variant", "", "take images for `VARIANT`, not for this machine's")
+	fs.DurationVar(&g.timeout, "command-timeout", 0, "give up after this time")
+	fs.StringVar(&g.tmpdir, "tmpdir", "", "accepted, and not needed: there are no temporary files")
+	fs.StringVar(&g.agentPrefix, "user-agent-prefix", "", "text before our own in the User-Agent header")
+	addTri(fs, &g.tlsVerify, "tls-verify", "insist on HTTPS with a certificate that can be checked")
 	_ = fs.MarkHidden("tls-verify") // it exists
 	return fs
 }

@@ -34,11 +34,11 @@ func (c *inspectCommand) flags(fs *pflag.FlagSet) {
 	c.set = fs
 	c.access.flags(fs)
 	c.common.flags(fs)
-	fs.BoolVar(&c.raw, "raw", false, "output raw manifest or configuration")
-	fs.BoolVar(&c.config, "config", false, "output configuration")
-	fs.StringVarP(&c.format, "format", "f", "", "Format the output to a Go template")
-	fs.BoolVarP(&c.noTags, "no-tags", "n", false, "Do not list the available tags from the repository in the output")
-	fs.StringVar(&c.algorithm, "manifest-digest", "", "Algorithm of the manifest's digest")
+	fs.BoolVar(&c.raw, "raw", false, "the bytes as they are stored")
+	fs.BoolVar(&c.config, "config", false, "the image configuration")
+	fs.StringVarP(&c.format, "format", "f", "", "Go template for the output")
+	fs.BoolVarP(&c.noTags, "no-tags", "n", false, "leave the repository's tags out")
+	fs.StringVar(&c.algorithm, "manifest-digest", "", "algorithm of the manifest's digest")
 }
 
 func (c *inspectCommand) run(ctx context.Context, args []string) error {
@@ -183,6 +183,4 @@ func (c *inspectCommand) tags(ctx context.Context, src image.Source) ([]string, 
 	return tags, err
 }
 
-func inspectLong() string {
-	return "Return low-level information about \"IMAGE-NAME\" in a registry/transport\nSupported transports:\n" + supported()
-}
+func inspectLong() string { return "Show what an image is, as JSON.\n\n" + supported() }

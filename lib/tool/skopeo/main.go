@@ -67,11 +67,11 @@ type runner interface {
 
 func subcommands() []subcommand {
 	return []subcommand{
-		{"copy", "skopeo copy [command options] SOURCE-IMAGE DESTINATION-IMAGE", "Copy an IMAGE-NAME from one location to another", copyLong(),
-			"skopeo copy docker://quay.io/skopeo/stable:latest docker://registry.example.com/skopeo:latest", newCopy},
-		{"inspect", "skopeo inspect [command options] IMAGE-NAME", "Inspect image IMAGE-NAME", inspectLong(),
-			"skopeo inspect docker://registry.fedoraproject.org/fedora\n  skopeo inspect --config docker://docker.io/alpine\n  skopeo inspect  --format \"Name: {{.Name}} Digest: {{.Digest}}\" docker://registry.access.redhat.com/ubi8", newInspect},
-		{"manifest-digest", "skopeo manifest-digest MANIFEST-FILE", "Compute a manifest digest of a file", "Compute a manifest digest of a file",
+		{"copy", "skopeo copy [command options] SOURCE-IMAGE DESTINATION-IMAGE", "copy an image from one place to another", copyLong(),
+			"skopeo copy docker://quay.io/x/app:1 docker://registry.example.com/app:1", newCopy},
+		{"inspect", "skopeo inspect [command options] IMAGE-NAME", "show what an image is", inspectLong(),
+			"skopeo inspect docker://quay.io/x/app:1\nskopeo inspect --config docker://alpine\nskopeo inspect --format '{{.Digest}}' docker://alpine", newInspect},
+		{"manifest-digest", "skopeo manifest-digest MANIFEST-FILE", "print the digest of a manifest file", "print the digest of a manifest file",
 			"skopeo manifest-digest manifest.json", newDigest},
 	}
 }
@@ -131,7 +131,7 @@ func split(args []string, root *pflag.FlagSet) (name string, rest []string) {
 // runRoot is skopeo without a subcommand, or with one that it does not have.
 func (p *program) runRoot(root *pflag.FlagSet, name string, args []string) error {
 	root.BoolP("help", "h", false, "help for skopeo")
-	root.BoolP("version", "v", false, "Version for Skopeo")
+	root.BoolP("version", "v", false, "print the version")
 	if err := root.Parse(args); err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (p *program) usage(w io.Writer, s subcommand, flags string) {
 
 func (p *program) rootUsage(root *pflag.FlagSet) {
 	w := p.std.Out
-	fmt.Fprint(w, "Various operations with container images and container image registries\n\nUsage:\n  skopeo [flags]\n  skopeo [command]\n\nAvailable Commands:\n")
+	fmt.Fprint(w, "Work with container images and their registries, as skopeo does. This is imgtools: see img-skopeo(7).\n\nUsage:\n  skopeo [flags]\n  skopeo [command]\n\nAvailable Commands:\n")
 	for _, s := range subcommands() {
 		fmt.Fprintf(w, "  %-16s %s\n", s.name, s.short)
 	}
