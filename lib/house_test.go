@@ -47,7 +47,7 @@ var rooms = map[string]room{
 	"lib/tool":                            {5, []string{goDigest}},
 	"lib/tool/copy":                       {5, []string{goDigest}},
 	"lib/tool/inspect":                    {5, []string{goDigest}},
-	"lib/tool/manifestdigest":             {5, nil},
+	"lib/tool/manifestdigest":             {5, []string{goDigest}},
 	"lib/tool/skopeo":                     {5, []string{goDigest, "github.com/spf13/pflag"}},
 }
 

@@ -59,26 +59,48 @@ func (e *Error) reason() string {
 	return strings.TrimSpace(fmt.Sprintf("received unexpected HTTP status: %d %s", e.Status, http.StatusText(e.Status)))
 }
 
-// Is makes an Error one of lib/image.
-func (e *Error) Is(target error) bool {
-	if e.token && (target == image.ErrNotFound || target == image.ErrMismatch || target == image.ErrIncomplete) {
-		return false
+// Is makes an Error one of lib/image, and only one.
+func (e *Error) Is(target error) bool { return target == e.sentinel() }
+
+func (e *Error) sentinel() error {
+	if e.passing() {
+		return image.ErrNetwork
 	}
-	switch target {
-	case image.ErrIncomplete:
-		return e.Code == "MANIFEST_BLOB_UNKNOWN"
-	case image.ErrMismatch:
-		return e.Code == "DIGEST_INVALID"
-	case image.ErrNotFound:
-		return e.Status == http.StatusNotFound || e.Code == "MANIFEST_UNKNOWN" || e.Code == "NAME_UNKNOWN" || e.Code == "BLOB_UNKNOWN"
-	case image.ErrUnauthorized:
-		return e.Status == http.StatusUnauthorized || e.Code == "UNAUTHORIZED"
-	case image.ErrDenied:
-		return e.Status == http.StatusForbidden || e.Code == "DENIED"
-	case image.ErrNetwork:
-		return e.passing()
+	if e.token { // whatever its service says, what is missing is a token
+		if e.Status == http.StatusForbidden {
+			return image.ErrDenied
+		}
+		return image.ErrUnauthorized
 	}
-	return false
+	if err, ok := codeErrors[e.Code]; ok {
+		return err
+	}
+	if err, ok := statusErrors[e.Status]; ok {
+		return err
+	}
+	return image.ErrUnsupported
+}
+
+// codeErrors and statusErrors say what an answer is to lib/image. A code says
+// more than a status; what is in neither is something that the registry does
+// not do.
+var codeErrors = map[string]error{
+	"MANIFEST_BLOB_UNKNOWN": image.ErrIncomplete,
+	"DIGEST_INVALID":        image.ErrMismatch,
+	"SIZE_INVALID":          image.ErrMismatch,
+	"MANIFEST_UNKNOWN":      image.ErrNotFound,
+	"NAME_UNKNOWN":          image.ErrNotFound,
+	"BLOB_UNKNOWN":          image.ErrNotFound,
+	"BLOB_UPLOAD_UNKNOWN":   image.ErrNetwork, // it keeps forgetting uploads
+	"UNAUTHORIZED":          image.ErrUnauthorized,
+	"DENIED":                image.ErrDenied,
+}
+
+var statusErrors = map[int]error{
+	http.StatusNotFound:              image.ErrNotFound,
+	http.StatusUnauthorized:          image.ErrUnauthorized,
+	http.StatusForbidden:             image.ErrDenied,
+	http.StatusRequestEntityTooLarge: image.ErrTooLarge,
 }
 
 // passing reports whether the same request may well succeed a little later.

@@ -13,32 +13,15 @@ var steps = [...]int64{16 << 20, 4 << 20, 1 << 20, 512 << 10}
 // mend decides what to do after a break. It returns nil when it is worth going
 // on, and the reason why not otherwise.
 func (u *upload) mend(ctx context.Context, err error) error {
+	if errors.Is(err, errAgain) {
+		if u.rounds++; u.rounds > maxRounds {
+			return err
+		}
+		return nil
+	}
 	var answer *Error
-	switch {
-	case errors.Is(err, errAgain):
-		u.rounds++
-		if u.rounds > maxRounds {
-			return err
-		}
-		return nil
-	case !errors.As(err, &answer) || answer.passing():
-	case answer.Status == http.StatusRequestEntityTooLarge:
-		return u.smaller(err)
-	case answer.Code == "DIGEST_INVALID" || answer.Code == "SIZE_INVALID":
-		return u.restart(err)
-	case outOfStep(answer):
-		u.unsure = true
-		u.tries++
-		if u.tries > u.d.retry.Times {
-			return err
-		}
-		return nil
-	case refusesPut(answer) && u.feed.canSeek() && !u.streams:
-		u.d.patchOnly.Store(true)
-		u.streams, u.unsure = true, true
-		return nil
-	default:
-		return err
+	if errors.As(err, &answer) && !answer.passing() {
+		return u.adapt(answer, err)
 	}
 	if u.breaks++; u.breaks > maxResumes+u.off>>20 {
 		return err
@@ -52,6 +35,27 @@ func (u *upload) mend(ctx context.Context, err error) error {
 		u.chunk = steps[0] // so that something of it lasts
 	}
 	return nil
+}
+
+// adapt goes on in another way after an answer that asks for that, if it does.
+func (u *upload) adapt(answer *Error, err error) error {
+	switch {
+	case answer.Status == http.StatusRequestEntityTooLarge:
+		return u.smaller(err)
+	case answer.Code == "DIGEST_INVALID" || answer.Code == "SIZE_INVALID":
+		return u.restart(err)
+	case outOfStep(answer):
+		u.unsure = true
+		if u.tries++; u.tries > u.d.retry.Times {
+			return err
+		}
+		return nil
+	case refusesPut(answer) && u.feed.canSeek() && !u.streams:
+		u.d.patchOnly.Store(true)
+		u.streams, u.unsure = true, true
+		return nil
+	}
+	return err
 }
 
 // refusesPut reports whether an answer may mean that a blob cannot come with

@@ -26,9 +26,13 @@ func defaultPort(scheme string) string {
 }
 
 // bare returns what of a URL may be shown: neither query, which may hold a
-// signature, nor user information, nor fragment.
+// signature, nor user information, nor fragment; and not more than a line.
 func bare(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+	s := (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+	if len(s) > maxMessage {
+		s = strings.ToValidUTF8(s[:maxMessage], "") + "..."
+	}
+	return s
 }
 
 // isLoopbackName reports whether a host, without a port, is this machine by

@@ -33,6 +33,7 @@ type download struct {
 
 	body io.ReadCloser // nil: broken off, or not begun
 	etag string        // of what came so far, if it is a strong one
+	anew bool          // the server's ranges are wrong: it is asked for the whole
 	off  int64         // of the next byte to give out
 
 	lost    error // why there is no body
@@ -149,7 +150,7 @@ func (d *download) connect() error {
 }
 
 func (d *download) open(req request) error {
-	if d.off > 0 {
+	if d.off > 0 && !d.anew {
 		req.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", d.off)}}
 		if d.etag != "" {
 			req.header.Set("If-Range", d.etag)
@@ -163,7 +164,12 @@ func (d *download) open(req request) error {
 	case http.StatusOK:
 		err = d.whole(resp)
 	case http.StatusPartialContent:
-		err = d.part(resp)
+		if err = d.part(resp); err != nil {
+			d.anew = true
+		}
+	case http.StatusRequestedRangeNotSatisfiable:
+		d.anew = true
+		err = cut(http.MethodGet, resp.Request.URL, "there are no bytes from %d on, it says", d.off)
 	default:
 		return d.s.fail(resp)
 	}

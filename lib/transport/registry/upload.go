@@ -271,7 +271,7 @@ func (u *upload) goOn(resp *response, off int64) error {
 	}
 	u.off, u.unsure = off, false
 	u.resumed = u.resumed || off > 0
-	if off > u.best {
+	if off >= u.best+swift { // less is no progress
 		u.best, u.tries = off, 0
 	}
 	return nil

@@ -134,7 +134,7 @@ func pushLies() map[string]hostile {
 		"takes nothing":           {content: big, client: chunks, arm: inject(rt.On("PATCH", uploads, rt.TakeOnly(0))), want: image.ErrNetwork},
 		"forgets the upload":      {content: big, client: chunks, arm: func(s *scene) { s.Inject(rt.On("PATCH", uploads, s.ForgetUpload()).Nth(3)) }, check: nothingLeft},
 		"forgets it at the end":   {content: big, client: chunks, arm: func(s *scene) { s.Inject(rt.On("PUT", uploads, s.ForgetUpload()).Times(2)) }, check: nothingLeft},
-		"forgets every upload":    {arm: func(s *scene) { s.Inject(rt.On("", uploads, s.ForgetUpload())) }, want: image.ErrNotFound},
+		"forgets every upload":    {arm: func(s *scene) { s.Inject(rt.On("", uploads, s.ForgetUpload())) }, want: image.ErrNetwork},
 		"416 without a reason":    {content: big, client: chunks, arm: inject(rt.On("PATCH", uploads, rt.Refuse(416, "RANGE_INVALID", "no")).Nth(2)), check: nothingLeft},
 		"416 each time":           {content: big, client: chunks, arm: inject(rt.On("PATCH", uploads, rt.Refuse(416, "RANGE_INVALID", "no"))), want: errAny},
 		"no sense in Range":       {content: big, client: chunks, arm: inject(rt.On("PATCH", uploads, rt.Header("Range", "banana"))), check: nothingLeft},
