@@ -545,6 +545,26 @@ func TestTokenWaiters(t *testing.T) {
 	})
 }
 
+// What a server was shown is taken out of what it says, in the forms that it
+// may have got it in.
+func TestHide(t *testing.T) {
+	a := newAuthorizer(&repository{o: Options{Token: "f1xed"}}, repositoryScope("a", "pull"))
+	a.cred = &Credential{Username: "ali", Password: "s3same/+=", IdentityToken: "r3fresh me"}
+	a.token = &bearer{value: "tok3n"}
+	for text, want := range map[string]string{
+		"wrong password s3same/+=!":                   "wrong password ***!",
+		"password=s3same%2F%2B%3D":                    "password=***",
+		"Basic " + "YWxpOnMzc2FtZS8rPQ==" + " of ali": "Basic *** of ali",
+		"refresh_token=r3fresh+me, or r3fresh me":     "refresh_token=***, or ***",
+		"Bearer tok3n, tok3n, f1xed":                  "Bearer ***, ***, ***",
+		"nothing at all":                              "nothing at all",
+	} {
+		if got := a.hide(text); got != want {
+			t.Errorf("hide(%q) = %q; want %q", text, got, want)
+		}
+	}
+}
+
 // No secret is in anything that is printed, whatever a server does with what
 // it was shown.
 func TestNoSecretIsTold(t *testing.T) {

@@ -115,7 +115,7 @@ func TestWarnings(t *testing.T) {
 
 // Whatever a server calls a location, what comes of it obeys the rules.
 func FuzzResolve(f *testing.F) {
-	for _, s := range []string{"/v2/a", "https://cdn.test/x?y=z", "http://reg.test/x", "//evil.test", "https://u:p@169.254.169.254/", "https://[::1]:5000/x#y", "file:///x", "https://2130706433/", "http:/x", "?x", "https://reg.test:443/"} {
+	for _, s := range []string{"/v2/a", "https://cdn.test/x?y=z", "http://reg.test/x", "//evil.test", "https://u:p@169.254.169.254/", "https://u:p@cdn.test/", "https://[::1]:5000/x#y", "file:///x", "https://2130706433/", "http:/x", "?x", "https://reg.test:443/"} {
 		f.Add(s)
 	}
 	r := open(f, "reg.test/a", Options{})

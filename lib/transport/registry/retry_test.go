@@ -295,6 +295,9 @@ func TestSilence(t *testing.T) {
 			if took := time.Since(began); took < tt.took || took > tt.took+10*time.Second {
 				t.Errorf("%s: took %v; want %v", tt.name, took, tt.took)
 			}
+			if n := s.Count("", "/v2/*/blobs/sha256**"); tt.on == nil && n > 1 {
+				t.Errorf("%s: %d requests; want 1: nothing was to be mended", tt.name, n)
+			}
 			stall.Release()
 		})
 	}

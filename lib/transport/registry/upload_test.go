@@ -482,14 +482,19 @@ func TestUploadInterrupted(t *testing.T) {
 	}
 }
 
-// A source that hangs does not hold up a copy that is cancelled.
+// A source that hangs does not hold up a copy that is cancelled, though the
+// request is waiting for it.
 func TestHangingSourceInterrupted(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
+	stall := registrytest.NewStall()
+	s.Inject(uploads("PUT", stall.Request(1000)))
 	pr, pw := io.Pipe()
 	defer pw.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		pw.Write(content(1, 200<<10))
+		<-stall.Reached()
+		stall.Release()
 		cancel()
 	}()
 	dst := destination(t, s.Addr+"/a:v1", quick())
