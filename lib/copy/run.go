@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 
@@ -77,7 +78,8 @@ func (p *Plan) result(m *mover) Result {
 type mover struct {
 	*Plan
 
-	packing sync.Mutex // held while a layer is compressed: one takes all cores
+	found   atomic.Bool // the destination had a blob already
+	packing sync.Mutex  // held while a layer is compressed: one takes all cores
 
 	mu      sync.Mutex
 	moved   map[digest.Digest]oci.Descriptor // what each blob became, and each that it became
@@ -133,19 +135,52 @@ func (m *mover) rest(ctx context.Context) error {
 
 // move moves one blob, if the destination does not have it.
 func (m *mover) move(ctx context.Context, s Step) error {
-	if ok, err := m.there(ctx, s); ok || err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var early chan opened
+	if m.opensEarly(s) {
+		early = m.openSoon(ctx, s.Blob)
+	}
+	ok, err := m.there(ctx, s)
+	if ok || err != nil {
+		m.found.Store(true)
+		cancel()
+		m.drop(early)
 		return err
 	}
 	if s.Compress {
 		m.packing.Lock()
 		defer m.packing.Unlock()
 	}
-	rc, err := m.open(ctx, s.Blob)
-	if err != nil {
-		return err
+	if early == nil {
+		early = m.openSoon(ctx, s.Blob)
 	}
-	defer rc.Close()
-	return m.put(ctx, s, m.blob(ctx, s.Blob, rc))
+	o := <-early
+	if o.err != nil {
+		return o.err
+	}
+	defer o.rc.Close()
+	return m.put(ctx, s, m.blob(ctx, s.Blob, o.rc))
+}
+
+// earlyBlob is up to how many bytes a blob is asked for at the source while
+// the destination is still looking for it: what would come in vain is little.
+const earlyBlob = 4 << 20
+
+// opensEarly reports whether a blob is worth that: as long as the destination
+// has been found to have none.
+func (m *mover) opensEarly(s Step) bool {
+	_, asks := m.dst.(image.Mounter)
+	return asks && !s.Skip && !s.Compress && s.Blob.Size <= earlyBlob && !m.found.Load() && !image.Shares(m.dst, m.src)
+}
+
+func (m *mover) openSoon(ctx context.Context, d oci.Descriptor) chan opened {
+	c := make(chan opened, 1)
+	go func() {
+		rc, err := m.open(ctx, d)
+		c <- opened{rc, err}
+	}()
+	return c
 }
 
 // there reports whether nothing needs to move for a step.

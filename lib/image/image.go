@@ -122,6 +122,19 @@ func Mount(ctx context.Context, dst Destination, d oci.Descriptor, src Source) (
 	return dst.Has(ctx, d)
 }
 
+// A Sharer is a Mounter that knows whether a source is of the same place, so
+// that most of its blobs need not be read.
+type Sharer interface {
+	Shares(src Source) bool
+}
+
+// Shares reports whether dst expects to Mount what src has; false if dst cannot
+// tell.
+func Shares(dst Destination, src Source) bool {
+	s, ok := dst.(Sharer)
+	return ok && s.Shares(src)
+}
+
 // A Resolver is a Destination that can tell what its name stands for now.
 type Resolver interface {
 	Resolve(context.Context) (digest.Digest, error)

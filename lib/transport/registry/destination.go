@@ -63,6 +63,12 @@ func (d *Destination) Expect(src image.Source) {
 	}
 }
 
+// Shares reports whether src is of the same registry.
+func (d *Destination) Shares(src image.Source) bool {
+	s, ok := src.(*Source)
+	return ok && s.remote.same(d.remote)
+}
+
 // Wants says that layers should be compressed.
 func (d *Destination) Wants() image.Wants { return image.Wants{Layers: image.Compressed} }
 
@@ -103,8 +109,8 @@ func (d *Destination) Mount(ctx context.Context, desc oci.Descriptor, src image.
 	}
 	d.Expect(src)
 	from := d.ref.Path
-	if s, ok := src.(*Source); ok && s.remote.same(d.remote) {
-		from = s.ref.Path
+	if d.Shares(src) {
+		from = src.(*Source).ref.Path
 	}
 	there, err := d.mount(ctx, desc, from)
 	if err != nil {
@@ -222,5 +228,6 @@ var (
 	_ image.Beginner    = (*Destination)(nil)
 	_ image.Mounter     = (*Destination)(nil)
 	_ image.Resolver    = (*Destination)(nil)
+	_ image.Sharer      = (*Destination)(nil)
 	_ image.Lister      = (*Destination)(nil)
 )
