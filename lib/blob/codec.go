@@ -53,7 +53,7 @@ func Sniff(head []byte) string {
 // bounded whatever the content claims. Closing the reader frees what
 // unpacking needs, not r.
 func Decompress(r io.Reader) (io.ReadCloser, string, error) {
-	br := bufio.NewReaderSize(r, bufferSize)
+	br := bufio.NewReaderSize(r, 64<<10)
 	head, err := br.Peek(6)
 	if err != nil && err != io.EOF {
 		return nil, "", err
