@@ -26,15 +26,15 @@ const flagsOfBuild = "-s -w"
 
 // setup gets what is missing and builds rr and the bound.
 func setup(ctx context.Context, p paths) error {
+	b, err := os.ReadFile("go.mod")
+	if err != nil || !strings.HasPrefix(string(b), "module github.com/imgtools/imgtools/bench\n") {
+		return errors.New("run it in the folder bench/, or with go run -C bench")
+	}
 	if err := installPeers(ctx, p.peers); err != nil {
 		return err
 	}
 	if err := installDebian(ctx); err != nil {
 		return err
-	}
-	b, err := os.ReadFile("go.mod")
-	if err != nil || !strings.HasPrefix(string(b), "module github.com/imgtools/imgtools/bench\n") {
-		return errors.New("run it in the folder bench/, or with go run -C bench")
 	}
 	return goTool(ctx, "", "build", "-trimpath", "-buildvcs=false", "-ldflags", flagsOfBuild, "-o", p.bin("")+string(filepath.Separator), "./cmd/rr", "./cmd/bound")
 }
@@ -47,7 +47,8 @@ func (p paths) peer(name string) string {
 }
 
 func (p paths) system(name, variable string) string {
-	return or(os.Getenv(variable), filepath.Join("/usr/bin", name))
+	found, _ := exec.LookPath(name)
+	return or(os.Getenv(variable), or(found, name))
 }
 
 // tools says where every tool is.

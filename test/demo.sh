@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # demo.sh: what the tools do, command by command, on two registries that it
-# starts on loopback. It needs Go and nothing else, and leaves nothing behind.
+# starts on loopback. It needs Go and make, and leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD

@@ -49,4 +49,5 @@ if [ ! -d "$cache" ]; then
 	(cd tools && GOFLAGS= CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$new/" tool)
 	mv -T "$new" "$cache" 2>/dev/null || rm -r "$new" # somebody else was quicker
 fi
+[ -L .bin ] || rm -rf .bin # a directory would get the link into it
 ln -sfn "$cache" .bin

@@ -71,7 +71,7 @@ const DefaultRetries = 2
 func (c *CommonConfig) Flags() []cli.Flag {
 	return []cli.Flag{
 		{Name: "authfile", Arg: "FILE", Help: "Credentials file, in place of $REGISTRY_AUTH_FILE and the files of containers and docker.", Value: cli.String(&c.AuthFile)},
-		{Name: "retry-times", Arg: "N", Help: "Try a request that meets a passing fault N times more." + fmt.Sprintf(" Without the option %d times.", DefaultRetries), Value: cli.Int(&c.RetryTimes)},
+		{Name: "retry-times", Arg: "N", Help: fmt.Sprintf("Try a request that meets a passing fault N times more. Without the option %d times.", DefaultRetries), Value: cli.Int(&c.RetryTimes)},
 		{Name: "retry-delay", Arg: "DURATION", Help: "Wait so long before the first retry, and twice as long before each next.", Value: cli.Duration(&c.RetryDelay)},
 		{Name: "timeout", Arg: "DURATION", Help: "Give up after DURATION.", Value: cli.Duration(&c.Timeout)},
 		{Name: "debug", Help: "Tell each request on standard error.", Value: cli.Bool(&c.Debug)},

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/imgtools/imgtools/test/harness"
 	"github.com/imgtools/imgtools/test/sample"
@@ -201,7 +200,7 @@ func TestTimeout(t *testing.T) {
 	defer w.Close()
 	p := program{stdin: r}.start(t, "img-copy", "--quiet", "--timeout=200ms", "-", "oci:"+harness.Dir(t)+"/l:x")
 	r.Close()
-	failed(t, p.within(t, 20*time.Second), network, "img-copy of a silent pipe")
+	failed(t, p.wait(t), network, "img-copy of a silent pipe")
 }
 
 // Content that is not what its digest says must be found wherever it lies, and

@@ -38,7 +38,7 @@ type running struct {
 func (p program) start(t *testing.T, name string, args ...string) *running {
 	t.Helper()
 	r := &running{cmd: exec.Command(harness.Tool(t, name), args...), done: make(chan struct{})}
-	r.cmd.Env = append(environ(t), p.env...)
+	r.cmd.Env = append(harness.Environ(t), p.env...)
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	r.cmd.WaitDelay = 5 * time.Second
 	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = p.stdin, p.stdout, p.stderr
@@ -65,24 +65,12 @@ func (p program) start(t *testing.T, name string, args ...string) *running {
 // wait returns what the program left when it ended.
 func (r *running) wait(t *testing.T) harness.Result {
 	t.Helper()
-	return r.within(t, patience)
-}
-
-// within is wait for a program that has to end in that time.
-func (r *running) within(t *testing.T, limit time.Duration) harness.Result {
-	t.Helper()
 	select {
 	case <-r.done:
-	case <-time.After(limit):
-		t.Fatalf("%s: still there after %v", r.cmd, limit)
+	case <-time.After(patience):
+		t.Fatalf("%s: still there after %v", r.cmd, patience)
 	}
 	return harness.Result{Stdout: r.out.String(), Stderr: r.err.String(), Code: r.cmd.ProcessState.ExitCode()}
-}
-
-// environ returns the environment of harness.Command.
-func environ(t *testing.T) []string {
-	t.Helper()
-	return strings.Split(strings.TrimSuffix(harness.Must(t, "env"), "\n"), "\n")
 }
 
 // A stage is a program of a pipeline, its name first.

@@ -2,9 +2,9 @@
 // registries, Docker, containerd, Podman, and the tools that others use.
 //
 // Each is started for one test, on loopback and in a directory of its own, and
-// is gone when the test is over, failed or not. A component that is not
-// installed fails the test, with the command that installs it. A package that
-// uses the harness has
+// is gone when the test is over, failed or not. If it ended before, the test's
+// log has the end of its own. A component that is not installed fails the test,
+// with the command that installs it. A package that uses the harness has
 //
 //	func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 package harness
@@ -135,21 +135,19 @@ func Root(t T) string {
 // too, and returns the directory that holds them.
 func Img(t T) string {
 	t.Helper()
-	img.Do(func() { img.err = img.build(Root(t), filepath.Join(base, "img")) })
+	img.Do(func() { img.err = buildImg(Root(t), filepath.Join(base, "img")) })
 	if img.err != nil {
 		t.Fatalf("%v", img.err)
 	}
 	return filepath.Join(base, "img")
 }
 
-var img imgBuild
-
-type imgBuild struct {
+var img struct {
 	sync.Once
 	err error
 }
 
-func (*imgBuild) build(root, dir string) error {
+func buildImg(root, dir string) error {
 	if base == "" {
 		return fmt.Errorf("TestMain does not call harness.Main")
 	}

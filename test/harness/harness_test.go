@@ -117,8 +117,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A daemon that dies at once must be told from one that is slow, with what it
-// said. The missing program's message must say how to get it.
+// Who meets a failure of the harness must learn from it what to do.
 func TestFailures(t *testing.T) {
 	for want, call := range map[string]func(harness.T){
 		"test/install.sh":        func(t harness.T) { harness.Run(t, nil, "no-such-program") },

@@ -35,7 +35,7 @@ func launch(t T, log string, ready func() error, name string, args ...string) (*
 	}
 	defer out.Close()
 	s.cmd.Dir = filepath.Dir(log)
-	s.cmd.Env = environ(t)
+	s.cmd.Env = Environ(t)
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
@@ -50,9 +50,11 @@ func launch(t T, log string, ready func() error, name string, args ...string) (*
 		return nil, fmt.Errorf("%s: %w\n%s", name, err, s.tail())
 	}
 	t.Cleanup(func() {
-		s.stop()
-		if f, ok := t.(interface{ Failed() bool }); ok && f.Failed() {
-			t.Logf("end of the log of %s:\n%s", name, s.tail())
+		select {
+		case <-s.done:
+			t.Logf("%s ended before the test: %v\n%s", name, s.cmd.ProcessState, s.tail())
+		default:
+			s.stop()
 		}
 	})
 	return s, nil

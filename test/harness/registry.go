@@ -3,6 +3,7 @@ package harness
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -37,6 +38,10 @@ const (
 	registryPassword = "open sesame"
 	registryHtpasswd = "ali:$2a$04$EnTn/a.Z2Kx5q8.gnOWHFO0LW.9KwHL2PmYUSV8J1fl1D75Zu5ZoC\n"
 )
+
+// mark is the header by which a registry is known for the one that was started:
+// its answers have r.Dir in it.
+const mark = "X-Harness"
 
 // StartRegistry starts a registry with empty storage.
 func StartRegistry(t T, o RegistryOptions) *Registry {
@@ -96,7 +101,7 @@ func (r *Registry) config(o RegistryOptions, dir string) string {
 	fmt.Fprintf(&b, "version: 0.1\nlog:\n  level: info\n  accesslog: {disabled: true}\n")
 	fmt.Fprintf(&b, "storage:\n  filesystem: {rootdirectory: %q}\n  delete: {enabled: %v}\n", r.Dir, o.Delete)
 	fmt.Fprintf(&b, "  maintenance: {uploadpurging: {enabled: false}}\n")
-	fmt.Fprintf(&b, "http:\n  addr: %s\n", r.Addr)
+	fmt.Fprintf(&b, "http:\n  addr: %s\n  headers: {%s: [%q]}\n", r.Addr, mark, r.Dir)
 	if o.TLS {
 		fmt.Fprintf(&b, "  tls: {certificate: %q, key: %q}\n", filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 	}
@@ -112,8 +117,11 @@ func (r *Registry) ready() error {
 		return err
 	}
 	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	switch {
+	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("GET /v2/: %s", resp.Status)
+	case resp.Header.Get(mark) != r.Dir:
+		return errors.New("GET /v2/: another registry answers")
 	}
 	return nil
 }

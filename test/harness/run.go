@@ -13,23 +13,6 @@ import (
 	"time"
 )
 
-// sources says how to get each program that tests run.
-var sources = map[string]string{
-	"bzip2": "apt-get install bzip2", "containerd": "apt-get install containerd",
-	"crane": goTools, "ctr": "apt-get install containerd",
-	"curl": "apt-get install curl", "docker": "apt-get install docker.io",
-	"docker-registry": "apt-get install docker-registry", "dockerd": "apt-get install docker.io",
-	"gpg": "apt-get install gnupg", "jq": "apt-get install jq",
-	"mandoc": "apt-get install mandoc", "openssl": "apt-get install openssl",
-	"podman": "apt-get install podman", "regctl": goTools,
-	"registry": goTools, "skopeo": "apt-get install skopeo",
-	"strace": "apt-get install strace", "umoci": "apt-get install umoci",
-	"xz": "apt-get install xz-utils", "zstd": "apt-get install zstd",
-}
-
-// goTools builds the programs whose versions test/tools/go.mod pins.
-const goTools = "cd test/tools && go build -o ../.bin/ tool"
-
 // Tool returns the path of a program: one of ours, one built into test/.bin,
 // or one of the system's.
 func Tool(t T, name string) string {
@@ -46,11 +29,7 @@ func Tool(t T, name string) string {
 			return file
 		}
 	}
-	how := sources[name]
-	if how == "" {
-		how = "test/install.sh"
-	}
-	t.Fatalf("%s is not installed; this does it: %s (or all at once: test/install.sh)", name, how)
+	t.Fatalf("%s is not installed; test/install.sh does it", name)
 	return ""
 }
 
@@ -89,7 +68,7 @@ func (c Command) Run(t T, name string, args ...string) Result {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, Tool(t, name), args...)
 	cmd.Dir = c.Dir
-	cmd.Env = append(environ(t), c.Env...)
+	cmd.Env = append(Environ(t), c.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
 	var stdout, stderr bytes.Buffer
@@ -131,19 +110,22 @@ func (r Result) must(t T, name string, args []string) string {
 	return r.Stdout
 }
 
-// environ is the environment that programs run in, with a new home.
-func environ(t T) []string {
+// Environ returns the environment of Command, with a new home, for programs
+// that are started otherwise.
+func Environ(t T) []string {
 	t.Helper()
 	home := Dir(t)
-	run := filepath.Join(home, ".run")
-	if err := os.Mkdir(run, 0o700); err != nil {
-		t.Fatalf("%v", err)
+	run, tmp := filepath.Join(home, ".run"), filepath.Join(home, ".tmp")
+	for _, dir := range []string{run, tmp} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatalf("%v", err)
+		}
 	}
 	return []string{
 		"HOME=" + home,
 		"XDG_RUNTIME_DIR=" + run,
+		"TMPDIR=" + tmp,
 		"PATH=" + strings.Join(toolPath(t), ":"),
-		"TMPDIR=" + os.TempDir(),
 		"LANG=C.UTF-8",
 		"OTEL_TRACES_EXPORTER=none", // the v3 registry calls a collector otherwise
 	}

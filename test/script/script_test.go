@@ -30,19 +30,20 @@ import (
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 func TestScripts(t *testing.T) {
-	path := strings.Join([]string{
-		ours(t), filepath.Join(harness.Root(t), "test", ".bin"), os.Getenv("PATH"), "/usr/sbin", "/sbin",
-	}, ":")
+	bin := ours(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Values[worldKey{}] = &world{map[string]*harness.Registry{}, map[string]harness.Layout{}}
-			e.Setenv("PATH", path)
-			e.Setenv("HOME", e.WorkDir+"/home")
+			for _, v := range harness.Environ(t) {
+				name, value, _ := strings.Cut(v, "=")
+				e.Setenv(name, value)
+			}
+			e.Setenv("PATH", bin+":"+e.Getenv("PATH"))
 			e.Setenv("OURS", harness.Img(t))
-			return os.Mkdir(e.WorkDir+"/home", 0o700)
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"registry":   startRegistry,

@@ -15,7 +15,7 @@ func main() {
 	var o bound.Options
 	flag.BoolVar(&o.Plain, "http", false, "plain HTTP")
 	flag.BoolVar(&o.HTTP2, "h2", false, "one HTTP/2 connection")
-	flag.BoolVar(&o.Fsync, "fsync", false, "fsync what is written to a layout or an archive")
+	flag.BoolVar(&o.Fsync, "fsync", false, "fsync the blobs of a layout, or an archive without -unpack")
 	flag.BoolVar(&o.Ranges, "ranges", false, "large blobs over several connections")
 	flag.IntVar(&o.Jobs, "jobs", 8, "blobs at once")
 	flag.IntVar(&o.Level, "level", 5, "gzip level")

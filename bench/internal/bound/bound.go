@@ -22,7 +22,7 @@ import (
 type Options struct {
 	Plain  bool // http
 	HTTP2  bool // one connection instead of several
-	Fsync  bool // what is written to disk, but for plain archives
+	Fsync  bool // the blobs of a layout, or an archive that is not unpacked
 	Ranges bool // a large blob over several connections
 	Jobs   int  // blobs at once
 	Level  int  // gzip level

@@ -164,7 +164,7 @@ func expectMember(tr *tar.Reader, d oci.Descriptor) error {
 	return nil
 }
 
-// members of the head of a stream, up to the first layer or config.
+// readHead reads a stream up to its first layer or config.
 func readHead(tr *tar.Reader) (*tree, error) {
 	var index, m oci.Manifest
 	if _, err := readJSON(tr, &index); err != nil {

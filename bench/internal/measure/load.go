@@ -34,8 +34,8 @@ func parseBusy(stat string) time.Duration {
 }
 
 // WaitQuiet waits, at most limit, until others use less than 0.4 of a
-// processor, and returns how much they use.
-func WaitQuiet(limit time.Duration) float64 {
+// processor.
+func WaitQuiet(limit time.Duration) {
 	const look = 300 * time.Millisecond
 	end := time.Now().Add(limit)
 	for limit > 0 {
@@ -43,8 +43,7 @@ func WaitQuiet(limit time.Duration) float64 {
 		time.Sleep(look)
 		cores := (Busy() - before).Seconds() / time.Since(start).Seconds()
 		if cores < 0.4 || time.Now().After(end) {
-			return cores
+			return
 		}
 	}
-	return 0
 }

@@ -34,14 +34,14 @@ type settings struct {
 func (s settings) config(addr, pki string) string {
 	var b strings.Builder
 	b.WriteString("version: 0.1\nlog:\n  level: error\n  accesslog: {disabled: true}\n")
-	fmt.Fprintf(&b, "storage:\n  filesystem: {rootdirectory: %s, maxthreads: 200}\n", s.store)
+	fmt.Fprintf(&b, "storage:\n  filesystem: {rootdirectory: %q, maxthreads: 200}\n", s.store)
 	b.WriteString("  delete: {enabled: true}\n  maintenance: {uploadpurging: {enabled: false}}\n")
 	fmt.Fprintf(&b, "http:\n  addr: %s\n", addr)
 	if s.tls {
-		fmt.Fprintf(&b, "  tls: {certificate: %s, key: %s}\n", filepath.Join(pki, "cert.pem"), filepath.Join(pki, "key.pem"))
+		fmt.Fprintf(&b, "  tls: {certificate: %q, key: %q}\n", filepath.Join(pki, "cert.pem"), filepath.Join(pki, "key.pem"))
 	}
 	if s.realm != "" {
-		fmt.Fprintf(&b, "auth:\n  token: {realm: %q, service: %s, issuer: %s, rootcertbundle: %s}\n",
+		fmt.Fprintf(&b, "auth:\n  token: {realm: %q, service: %s, issuer: %s, rootcertbundle: %q}\n",
 			s.realm, token.Service, token.Issuer, filepath.Join(pki, "ca.pem"))
 	}
 	return b.String()

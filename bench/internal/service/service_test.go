@@ -22,8 +22,8 @@ func TestConfig(t *testing.T) {
 	if strings.Contains(plain, "tls:") || strings.Contains(plain, "auth:") {
 		t.Errorf("plain config has tls or auth:\n%s", plain)
 	}
-	full := settings{store: "/s", tls: true, realm: "https://h/token"}.config("127.0.0.1:1", "/pki")
-	for _, want := range []string{"rootdirectory: /s,", "addr: 127.0.0.1:1\n", "certificate: /pki/cert.pem", `realm: "https://h/token"`} {
+	full := settings{store: "/a, b", tls: true, realm: "https://h/token"}.config("127.0.0.1:1", "/pki")
+	for _, want := range []string{`rootdirectory: "/a, b",`, "addr: 127.0.0.1:1\n", `certificate: "/pki/cert.pem"`, `realm: "https://h/token"`} {
 		if !strings.Contains(full, want) {
 			t.Errorf("config lacks %q:\n%s", want, full)
 		}

@@ -4,7 +4,6 @@ package copy
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -128,9 +127,9 @@ type job struct {
 	src, dst   transport.Name
 	platforms  []oci.Platform
 	additional []reference.Docker
-	also       []transport.Name // additional, where each is written by itself
-	stdout     bool             // the image goes to standard output
-	to         *transport.Access
+	also       []transport.Name  // additional, where each is written by itself
+	stdout     bool              // the image goes to standard output
+	to         *transport.Access // to dst and also
 }
 
 func (c *command) parse(std *cli.IO, args []string) (*job, error) {
@@ -183,7 +182,8 @@ func (j *job) parseAdditional() error {
 }
 
 // checkDigestFile fails where the digest file cannot be written, before there
-// is a copy to tell the digest of.
+// is a copy to tell the digest of. Its errors wrap none: the exit code for what
+// is not there is about images.
 func checkDigestFile(path string) error {
 	if path == "" {
 		return nil
@@ -192,7 +192,7 @@ func checkDigestFile(path string) error {
 		return fmt.Errorf("digest file: %v", err)
 	}
 	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
-		return fmt.Errorf("digest file: %w", &fs.PathError{Op: "open", Path: path, Err: syscall.EISDIR})
+		return fmt.Errorf("digest file: open %s: %v", path, syscall.EISDIR)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
@@ -176,16 +177,23 @@ type view struct {
 
 func (v *view) root() (*image.Tree, error) { return image.Root(v.ctx, v.src, v.name.Docker().Digest) }
 
-func (v *view) instance() (*image.Tree, error) {
-	root, err := v.root()
-	if err != nil {
-		return nil, err
-	}
+// instance returns the image that is asked for: the one in root for the
+// platform or root itself, if that is an image.
+func (v *view) instance(root *image.Tree) (*image.Tree, error) {
 	t, err := engine.Instance(v.ctx, v.src, root, v.want)
 	if err == nil && t == root && v.must {
 		err = engine.RunsOn(v.ctx, v.src, t, v.want)
 	}
 	return t, err
+}
+
+// only is instance for what has no use for the root.
+func (v *view) only() (*image.Tree, error) {
+	root, err := v.root()
+	if err != nil {
+		return nil, err
+	}
+	return v.instance(root)
 }
 
 func (v *view) digest() error {
@@ -200,7 +208,7 @@ func (v *view) digest() error {
 func (v *view) manifest(instance bool) error {
 	get := v.root
 	if instance {
-		get = v.instance
+		get = v.only
 	}
 	t, err := get()
 	if err != nil {
@@ -211,7 +219,7 @@ func (v *view) manifest(instance bool) error {
 }
 
 func (v *view) config(raw bool, format string) error {
-	t, err := v.instance()
+	t, err := v.only()
 	if err != nil {
 		return err
 	}
@@ -233,7 +241,7 @@ func (v *view) config(raw bool, format string) error {
 }
 
 func (v *view) layers() error {
-	t, err := v.instance()
+	t, err := v.only()
 	if err != nil {
 		return err
 	}
@@ -290,14 +298,13 @@ func (v *view) summary(tags bool, format string) error {
 	if err != nil {
 		return err
 	}
-	s, err := Summarise(v.ctx, v.src, root, v.want, v.must)
+	t, err := v.instance(root)
+	if err != nil && (v.must || !errors.Is(err, image.ErrNotFound)) {
+		return err // else the index alone is described
+	}
+	s, err := Summarise(v.ctx, v.src, root, t)
 	if err != nil {
 		return err
-	}
-	if v.must && !root.Manifest.IsIndex() {
-		if err := engine.RunsOn(v.ctx, v.src, root, v.want); err != nil {
-			return err
-		}
 	}
 	if d := v.name.Docker(); !d.IsZero() {
 		s.Name = d.Name()

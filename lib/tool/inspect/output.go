@@ -7,7 +7,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/imgtools/imgtools/lib/blob"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/template"
@@ -38,36 +37,30 @@ func (s *scanned) Manifest(ctx context.Context, d digest.Digest) (oci.Raw, error
 		if !errors.Is(err, image.ErrLater) {
 			return raw, err
 		}
-		if _, nerr := s.Sequence.Next(ctx); nerr != nil {
-			return s.last(ctx, d, nerr)
+		switch _, err := s.Sequence.Next(ctx); err {
+		case nil:
+		case io.EOF:
+			return s.Sequence.Manifest(ctx, d)
+		default:
+			return oci.Raw{}, err
 		}
 	}
-}
-
-// last asks once more at the end of the stream.
-func (s *scanned) last(ctx context.Context, d digest.Digest, err error) (oci.Raw, error) {
-	if err != io.EOF {
-		return oci.Raw{}, err
-	}
-	return s.Sequence.Manifest(ctx, d)
 }
 
 func (s *scanned) Blob(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
-	rc, err := s.Sequence.Blob(ctx, d)
-	for errors.Is(err, image.ErrNotFound) {
-		b, nerr := s.Sequence.Next(ctx)
-		if nerr == io.EOF {
+	for {
+		rc, err := s.Sequence.Blob(ctx, d)
+		if !errors.Is(err, image.ErrNotFound) {
+			return rc, err
+		}
+		b, err := s.Sequence.Next(ctx)
+		switch {
+		case err == io.EOF:
 			return s.Sequence.Blob(ctx, d)
+		case err != nil:
+			return nil, err
+		case b.Desc.Digest == d.Digest:
+			return io.NopCloser(b), nil
 		}
-		if nerr != nil {
-			return nil, nerr
-		}
-		if b.Desc.Digest == d.Digest {
-			return reader(b), nil
-		}
-		rc, err = s.Sequence.Blob(ctx, d)
 	}
-	return rc, err
 }
-
-func reader(b *blob.Blob) io.ReadCloser { return io.NopCloser(b) }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	engine "github.com/imgtools/imgtools/lib/copy"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 )
@@ -65,14 +64,10 @@ type Entry struct {
 	MIMEType string
 }
 
-// Summarise describes the image in src whose manifest is that of root. Of an
-// index it describes the image for platform want as well; if there is none,
-// that is an error that wraps image.ErrNotFound if must is set, and is left out
-// else. What is no image is described as far as it goes.
-func Summarise(ctx context.Context, src image.Source, root *image.Tree, want oci.Platform, must bool) (*Summary, error) {
-	if err := root.Parse(); err != nil {
-		return nil, err
-	}
+// Summarise describes what root, which is parsed, names in src, and the one
+// image t of it: root itself or, of an index, the one chosen, nil for none.
+// What is no image is described as far as it goes.
+func Summarise(ctx context.Context, src image.Source, root, t *image.Tree) (*Summary, error) {
 	s := &Summary{MediaType: root.Desc.MediaType, Annotations: root.Manifest.Annotations, ArtifactType: root.Manifest.ArtifactType}
 	s.Digest, s.RepoTags = root.Desc.Digest, []string{}
 	if root.Manifest.Subject != nil {
@@ -81,12 +76,8 @@ func Summarise(ctx context.Context, src image.Source, root *image.Tree, want oci
 	for _, d := range root.Manifest.Manifests {
 		s.Platforms = append(s.Platforms, entry(d))
 	}
-	t, err := engine.Instance(ctx, src, root, want)
-	if errors.Is(err, image.ErrNotFound) && !must {
+	if t == nil {
 		return s, nil
-	}
-	if err != nil {
-		return nil, err
 	}
 	if t != root {
 		s.Instance = t.Desc.Digest

@@ -9,7 +9,6 @@ import (
 
 	"github.com/imgtools/imgtools/lib/auth"
 	"github.com/imgtools/imgtools/lib/cli"
-	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/tool"
 	"github.com/imgtools/imgtools/lib/transport"
 )
@@ -54,7 +53,7 @@ func (a *access) given(name string, v *string) *string {
 }
 
 // open checks the options and makes an access of them.
-func (a *access) open(p *program, c common, n image.Notify) (*transport.Access, error) {
+func (a *access) open(p *program, c common) (*transport.Access, error) {
 	e := auth.Explicit{Creds: a.given("creds", &a.creds), Username: a.given("username", &a.username), Password: a.given("password", &a.password), NoCreds: a.noCreds}
 	if _, _, err := e.Credential(); err != nil {
 		return nil, err
@@ -67,7 +66,7 @@ func (a *access) open(p *program, c common, n image.Notify) (*transport.Access, 
 		cfg.TLSVerify = p.global.tlsVerify
 	}
 	both := tool.CommonConfig{AuthFile: c.authFile, RetryTimes: max(c.retryTimes, tool.DefaultRetries), RetryDelay: c.retryDelay, Debug: p.global.debug}
-	out, err := cfg.Access(p.std, &both, n)
+	out, err := cfg.Access(p.std, &both, p.notify)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/policy"
-	docker "github.com/imgtools/imgtools/lib/reference"
+	"github.com/imgtools/imgtools/lib/reference"
 	"github.com/imgtools/imgtools/lib/transport"
 )
 
@@ -58,13 +58,13 @@ type copyJob struct {
 	src, dst       transport.Name
 	policy         *policy.Policy
 	from, to       *transport.Access
-	additionalTags []docker.Docker
+	additionalTags []reference.Docker
 }
 
 // run keeps skopeo's order of checks.
 func (c *copyCommand) run(ctx context.Context, args []string) error {
 	if len(args) != 2 {
-		return &countError{"Exactly two arguments expected", true}
+		return &countError{"Exactly two arguments expected"}
 	}
 	j := &copyJob{copyCommand: c}
 	var err error
@@ -111,16 +111,15 @@ func (c *copyCommand) loadPolicy() (*policy.Policy, error) {
 }
 
 func (j *copyJob) open() error {
-	note := j.notify()
 	var err error
-	if j.from, err = j.copyCommand.src.open(j.program, j.common, note); err != nil {
+	if j.from, err = j.copyCommand.src.open(j.program, j.common); err != nil {
 		return err
 	}
-	if j.to, err = j.copyCommand.dst.open(j.program, j.common, note); err != nil {
+	if j.to, err = j.copyCommand.dst.open(j.program, j.common); err != nil {
 		return err
 	}
 	for _, s := range j.additional {
-		n, err := docker.ParseDocker(s)
+		n, err := reference.ParseDocker(s)
 		if err != nil {
 			return fmt.Errorf("error parsing additional-tag '%s': %w", s, err)
 		}
@@ -157,7 +156,7 @@ func (j *copyJob) checkModes() error {
 
 func (j *copyJob) options() engine.Options {
 	o := engine.Options{
-		Gate: j.gate, Jobs: j.parallel, Notify: j.notify(), Pin: j.src.Docker().Digest, Target: j.dst.Docker().Digest,
+		Gate: j.gate, Jobs: j.parallel, Notify: j.notify, Pin: j.src.Docker().Digest, Target: j.dst.Docker().Digest,
 		Source: j.src.String(), Destination: j.dst.String(),
 	}
 	switch j.multiArch {

@@ -55,7 +55,7 @@ func (c *inspectCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return opening(err)
 	}
-	a, err := c.access.open(c.program, c.common, nil)
+	a, err := c.access.open(c.program, c.common)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (c *inspectCommand) summary(ctx context.Context, name transport.Name, src i
 	if err := imageOnly(t); err != nil {
 		return err
 	}
-	s, err := inspect.Summarise(ctx, src, root, c.global.platform(), true)
+	s, err := inspect.Summarise(ctx, src, root, t)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func Main(args []string) int {
 func Run(ctx context.Context, std *cli.IO, args []string) int {
 	p := &program{std: std}
 	err := p.run(ctx, args)
-	if err == nil || errors.Is(err, pflag.ErrHelp) {
+	if err == nil {
 		return cli.CodeOK
 	}
 	p.log("fatal", err.Error())
@@ -51,12 +51,12 @@ type program struct {
 
 // A subcommand is one row of the table.
 type subcommand struct {
-	name  string
-	use   string
-	short string
-	long  string
-	extra string // examples
-	make  func(*program) runner
+	name     string
+	use      string
+	short    string
+	long     string
+	examples string
+	make     func(*program) runner
 }
 
 // A runner is a subcommand with its options.
@@ -106,7 +106,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 	defer cancel()
 	err := r.run(ctx, fs.Args())
 	var count *countError
-	if errors.As(err, &count) && count.usage {
+	if errors.As(err, &count) {
 		p.usage(p.std.Err, s, own)
 	}
 	return err
@@ -164,7 +164,7 @@ func suggestions(name string) string {
 }
 
 func (p *program) usage(w io.Writer, s subcommand, flags string) {
-	fmt.Fprintf(w, "%s\n\nUsage:\n%s\n\nExamples:\n%s\n\nFlags:\n%s\n", s.long, s.use, s.extra, flags)
+	fmt.Fprintf(w, "%s\n\nUsage:\n%s\n\nExamples:\n%s\n\nFlags:\n%s\n", s.long, s.use, s.examples, flags)
 }
 
 func (p *program) rootUsage(root *pflag.FlagSet) {

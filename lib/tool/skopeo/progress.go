@@ -11,14 +11,12 @@ import (
 )
 
 // notify is told of what takes time; skopeo logs retries and warnings.
-func (j *copyJob) notify() image.Notify {
-	return func(e image.Event) {
-		switch e.Kind {
-		case image.EventRetry:
-			j.log("warning", fmt.Sprintf("Failed, retrying in %s ... (%d/%d). Error: %s", e.Wait.Round(time.Second), e.Attempt, e.Attempts, e.Text))
-		case image.EventWarning:
-			j.log("warning", e.Text)
-		}
+func (p *program) notify(e image.Event) {
+	switch e.Kind {
+	case image.EventRetry:
+		p.log("warning", fmt.Sprintf("Failed, retrying in %s ... (%d/%d). Error: %s", e.Wait.Round(time.Second), e.Attempt, e.Attempts, e.Text))
+	case image.EventWarning:
+		p.log("warning", e.Text)
 	}
 }
 

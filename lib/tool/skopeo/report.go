@@ -1,6 +1,7 @@
 package skopeo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,13 +19,12 @@ import (
 // log writes one line on standard error as skopeo's logger does: for a
 // terminal in colour, else in logfmt.
 func (p *program) log(level, msg string) {
-	now := time.Now()
 	if p.std.ErrIsTerminal() {
-		colour := map[string]int{"fatal": 31, "error": 31, "warning": 33, "info": 36}[level]
-		fmt.Fprintf(p.std.Err, "\x1b[%dm%s\x1b[0m[%04d] %s \n", colour, strings.ToUpper(level)[:4], 0, cli.Clean(msg))
+		colour := map[string]int{"fatal": 31, "warning": 33}[level]
+		fmt.Fprintf(p.std.Err, "\x1b[%dm%s\x1b[0m[0000] %s \n", colour, strings.ToUpper(level)[:4], cli.Clean(msg))
 		return
 	}
-	fmt.Fprintf(p.std.Err, "time=%s level=%s msg=%s\n", strconv.Quote(now.Format(time.RFC3339)), level, quote(msg))
+	fmt.Fprintf(p.std.Err, "time=%s level=%s msg=%s\n", strconv.Quote(time.Now().Format(time.RFC3339)), level, quote(msg))
 }
 
 // quote is what logfmt needs: words of plain characters stand as they are.
@@ -44,11 +44,9 @@ func (p *program) start() {
 	}
 }
 
-// A countError is about the number of operands.
-type countError struct {
-	text  string
-	usage bool // the help goes to standard error first
-}
+// A countError is about the number of operands of a subcommand whose help then
+// goes to standard error first.
+type countError struct{ text string }
 
 func (e *countError) Error() string { return e.text }
 
@@ -87,9 +85,11 @@ func cause(name transport.Name, err error) error {
 	var r *registry.Error
 	d := name.Docker()
 	if errors.As(err, &r) && !d.IsZero() {
-		return fmt.Errorf("reading manifest %s in %s: %w", reference(d.Tag, d.Digest.String()), d.Domain+"/"+d.Path, r)
+		return fmt.Errorf("reading manifest %s in %s: %w", cmp.Or(d.Tag, d.Digest.String()), d.Domain+"/"+d.Path, r)
 	}
-	if errors.Is(err, image.ErrNotFound) && strings.HasPrefix(name.String(), "oci") {
+	kind, detail, _ := strings.Cut(name.String(), ":")
+	byIndex := strings.Contains(detail, ":@") // which skopeo does not count as a name
+	if errors.Is(err, image.ErrNotFound) && strings.HasPrefix(kind, "oci") && !byIndex {
 		return &layoutError{err}
 	}
 	return err
@@ -121,11 +121,4 @@ func show(name transport.Name) string {
 		return s + ":"
 	}
 	return s
-}
-
-func reference(tag, digest string) string {
-	if tag != "" {
-		return tag
-	}
-	return digest
 }

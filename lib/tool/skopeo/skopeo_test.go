@@ -83,9 +83,11 @@ func TestFailures(t *testing.T) {
 	repo, policy, dir := place(t)
 	t.Setenv("HOME", dir)
 	host := strings.TrimPrefix(repo, "docker://")
-	layout := "oci:" + dir + "/layout:x"
-	if r := run(t, "--policy", policy, "copy", "-q", repo+":1", layout); r.code != 0 {
-		t.Fatalf("exit %d: %s", r.code, r.err)
+	archive := dir + "/oci.tar"
+	for _, to := range []string{"oci:" + dir + "/layout:x", "oci-archive:" + archive + ":x"} {
+		if r := run(t, "--policy", policy, "copy", "-q", repo+":1", to); r.code != 0 {
+			t.Fatalf("exit %d: %s", r.code, r.err)
+		}
 	}
 	bad := filepath.Join(dir, "bad.json")
 	if err := os.WriteFile(bad, []byte("{"), 0o600); err != nil {
@@ -122,6 +124,9 @@ func TestFailures(t *testing.T) {
 		{cp("--format=y", repo+":1", dst), 1, `unknown format "y". Choose one of the supported formats: 'oci', 'v2s1', or 'v2s2'`},
 		{cp(repo+":none", dst), 2, "initializing source " + repo + ":none: reading manifest none in " + host + ": manifest unknown"},
 		{cp("oci:"+dir+"/layout:none", dst), 2, "initializing source oci:"},
+		{cp("oci:"+dir+"/layout:@7", dst), 1, "initializing source oci:"},
+		{cp("oci-archive:"+archive+":none", dst), 2, "initializing source oci-archive:"},
+		{cp("oci-archive:"+archive+":@7", dst), 1, "initializing source oci-archive:"},
 		{cp("oci:"+dir+"/none:x", dst), 1, "initializing source oci:"},
 		{cp("dir:"+dir+"/none", dst), 1, "determining manifest MIME type for dir:" + dir + "/none: open " + dir + "/none/manifest.json: no such file or directory"},
 		{append([]string{"--override-arch=mips"}, cp(repo+":list", dst)...), 1, "choosing an image from manifest list " + repo + `:list: no image found in image index for architecture "mips", variant "", OS "linux"`},
@@ -309,6 +314,26 @@ func TestInspect(t *testing.T) {
 	} {
 		if r := run(t, append([]string{"inspect"}, tt.args...)...); r.code != 0 || r.out != tt.want {
 			t.Errorf("inspect %q: exit %d, %q, %s; want %q", tt.args, r.code, r.out, r.err, tt.want)
+		}
+	}
+}
+
+// What is far away is asked for once, and a user who waits for a registry that
+// is busy hears why, as with copy.
+func TestInspectAsks(t *testing.T) {
+	c, s := imagetest.Index(), registrytest.Start(t, registrytest.Options{})
+	s.Put("a/b", "1", c.Root.Digest, c.Manifests, c.Blobs)
+	s.Inject(registrytest.On("GET", "/v2/a/b/manifests/1", registrytest.Busy(503, "0")).Times(1))
+	r := run(t, "inspect", "--no-tags", "--tls-verify=false", "docker://"+s.Addr+"/a/b:1")
+	if r.code != 0 || strings.Count(r.err, "level=warning") != 1 || !strings.Contains(r.err, "Failed, retrying in ") {
+		t.Errorf("inspect of a busy registry: exit %d, %q; want 0 and a warning", r.code, r.err)
+	}
+	seen := map[string]bool{}
+	for _, q := range s.Requests() {
+		if what := q.Method + " " + q.Path; q.Status == 200 && seen[what] {
+			t.Errorf("a second %s", what)
+		} else if q.Status == 200 {
+			seen[what] = true
 		}
 	}
 }
