@@ -26,6 +26,7 @@ type authorizer struct {
 	chosen *challenge  // nil: not asked yet
 	cred   *Credential // nil: not asked for yet
 	token  *bearer
+	given  []string // tokens, with those of before: they stay secret
 	flight *flight
 }
 
@@ -188,12 +189,9 @@ func (a *authorizer) credential(ctx context.Context) (Credential, error) {
 func (a *authorizer) hide(text string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	secrets := []string{a.repo.o.Token}
+	secrets := append([]string{a.repo.o.Token}, a.given...)
 	if a.cred != nil {
 		secrets = append(secrets, a.cred.Password, a.cred.IdentityToken, strings.TrimPrefix(basic(*a.cred), "Basic "))
-	}
-	if a.token != nil {
-		secrets = append(secrets, a.token.value)
 	}
 	for _, s := range secrets {
 		if len(s) < 3 { // not to be told from what it is part of
@@ -261,8 +259,8 @@ func (a *authorizer) board(ctx context.Context) *flight {
 		defer a.mu.Unlock()
 		if a.flight == f {
 			a.flight = nil
-			if slices.Equal(f.scopes.strings(), a.scopes.strings()) {
-				a.token = t
+			if t != nil && slices.Equal(f.scopes.strings(), a.scopes.strings()) {
+				a.token, a.given = t, append(a.given, t.value)
 			}
 		}
 		f.token, f.err = t, err

@@ -550,7 +550,7 @@ func TestTokenWaiters(t *testing.T) {
 func TestHide(t *testing.T) {
 	a := newAuthorizer(&repository{o: Options{Token: "f1xed"}}, repositoryScope("a", "pull"))
 	a.cred = &Credential{Username: "ali", Password: "s3same/+=", IdentityToken: "r3fresh me"}
-	a.token = &bearer{value: "tok3n"}
+	a.given = []string{"tok3n"}
 	for text, want := range map[string]string{
 		"wrong password s3same/+=!":                   "wrong password ***!",
 		"password=s3same%2F%2B%3D":                    "password=***",
@@ -606,5 +606,28 @@ func TestNoSecretIsTold(t *testing.T) {
 				t.Errorf("%q is in what is told:\n%s", secret, text)
 			}
 		}
+	}
+}
+
+// A token that another has taken the place of may still be good: it stays
+// hidden from who reads what a registry says about an earlier request.
+func TestHideEarlierTokens(t *testing.T) {
+	m := makeImage(1, 10)
+	s := registrytest.Start(t, registrytest.Options{Auth: registrytest.Auth{Scheme: registrytest.Bearer, Users: map[string]string{"ali": "sesame"}}})
+	m.store(s.Registry, "a", "v1")
+	src := source(t, s.Addr+"/a:v1", as(Credential{Username: "ali", Password: "sesame"}))
+	read := func() string {
+		if _, err := src.Manifest(context.Background(), ""); err != nil {
+			t.Fatal(err)
+		}
+		return src.auth.token.value
+	}
+	first := read()
+	src.auth.expect(repositoryScope("b", "pull"))
+	if second := read(); second == first {
+		t.Fatal("there is no other token: nothing is tested")
+	}
+	if got := src.auth.hide("you showed " + first); got != "you showed ***" {
+		t.Errorf("hide of an earlier token = %q; want it hidden", got)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
@@ -71,10 +70,9 @@ func (s *session) hasBlob(ctx context.Context, d oci.Descriptor) (bool, error) {
 		if err != nil {
 			return err
 		}
-		n, ok := length(resp.Header)
 		switch {
 		case resp.StatusCode == http.StatusOK:
-			there = !ok || d.Size < 0 || n == d.Size
+			there = resp.ContentLength < 0 || d.Size < 0 || resp.ContentLength == d.Size
 		case resp.left && resp.StatusCode/100 == 4: // a URL signed for GET says nothing
 		case resp.StatusCode != http.StatusNotFound:
 			return s.fail(resp)
@@ -86,10 +84,4 @@ func (s *session) hasBlob(ctx context.Context, d oci.Descriptor) (bool, error) {
 		return false, fmt.Errorf("checking whether a blob %s exists in %s: %w", d.Digest, s.ref.Name(), err)
 	}
 	return there, nil
-}
-
-// length is the Content-Length of an answer, also one to HEAD.
-func length(h http.Header) (int64, bool) {
-	n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
-	return n, err == nil && n >= 0
 }

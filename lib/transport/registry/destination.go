@@ -30,7 +30,6 @@ type Destination struct {
 	chunk     atomic.Int64
 
 	mu   sync.Mutex
-	from string // a repository of the registry that blobs may come from
 	open map[digest.Digest]*place
 
 	background sync.WaitGroup
@@ -50,15 +49,7 @@ func (r *Repository) Destination() *Destination {
 // If that is a Source of the same registry, they will be mounted from there,
 // and tokens are asked for that allow it.
 func (d *Destination) Expect(src image.Source) {
-	s, ok := src.(*Source)
-	if !ok || !s.remote.same(d.remote) || s.ref.Path == d.ref.Path {
-		return
-	}
-	d.mu.Lock()
-	fresh := d.from != s.ref.Path
-	d.from = s.ref.Path
-	d.mu.Unlock()
-	if fresh {
+	if s, ok := src.(*Source); ok && d.Shares(s) && s.ref.Path != d.ref.Path {
 		d.auth.expect(repositoryScope(s.ref.Path, "pull"))
 	}
 }

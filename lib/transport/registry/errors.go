@@ -20,8 +20,9 @@ const (
 )
 
 // An Error is an answer of a registry, or of a server that it named, that is
-// not what was asked for. It is image.ErrNotFound, ErrUnauthorized, ErrDenied,
-// ErrMismatch, ErrIncomplete or, when the fault may pass, ErrNetwork.
+// not what was asked for. It is image.ErrNetwork when the fault may pass, and
+// otherwise ErrNotFound, ErrUnauthorized, ErrDenied, ErrMismatch, ErrTooLarge,
+// ErrIncomplete or, for what is none of these, ErrUnsupported.
 type Error struct {
 	Method  string
 	URL     string // without query and user information

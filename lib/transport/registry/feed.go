@@ -87,16 +87,13 @@ func (f *feed) keep() {
 	for _, x := range f.head {
 		f.memory = append(f.memory, x.b...)
 	}
-	f.small = true
+	f.small, f.desc.Size = true, int64(len(f.memory))
 	f.drop()
 }
 
 // more reports whether there is something to give out.
 func (f *feed) more(ctx context.Context) bool {
-	switch {
-	case f.small:
-		return f.pos < int64(len(f.memory))
-	case f.desc.Size >= 0:
+	if f.desc.Size >= 0 {
 		return f.pos < f.desc.Size
 	}
 	return len(f.head) > 0 || f.next(ctx.Done()) == nil

@@ -40,7 +40,9 @@ func (u *upload) mend(ctx context.Context, err error) error {
 // adapt goes on in another way after an answer that asks for that, if it does.
 func (u *upload) adapt(answer *Error, err error) error {
 	switch {
-	case answer.Status == http.StatusRequestEntityTooLarge:
+	case answer.token: // it says nothing of the upload
+		return err
+	case answer.Status == http.StatusRequestEntityTooLarge && u.at != nil:
 		return u.smaller(err)
 	case answer.Code == "DIGEST_INVALID" || answer.Code == "SIZE_INVALID":
 		return u.restart(err)

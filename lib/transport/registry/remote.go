@@ -36,7 +36,7 @@ type remote struct {
 	guard guard
 
 	home *http.Transport // to the registry, with client certificates
-	away *http.Transport // to others, guarded
+	away *http.Transport // to others, and for strangers' requests; guarded
 
 	origin  atomic.Pointer[origin] // of the registry, once known
 	probing chan struct{}          // held by whoever finds it out
@@ -56,7 +56,9 @@ func newRemote(name string, o Options) (*remote, error) {
 		guard:   guard{inward: o.Network.Inward},
 		probing: make(chan struct{}, 1),
 	}
-	m.away = m.transport(config.Clone(), m.dialAway)
+	away := config.Clone()
+	away.ClientSessionCache = tls.NewLRUClientSessionCache(0) // to resume a session is to show the certificate that was shown in it
+	m.away = m.transport(away, m.dialAway)
 	config.Certificates = certs
 	m.home = m.transport(config, m.dialHome)
 	if o := m.originWith("https"); !m.plain {
@@ -185,14 +187,14 @@ func (c conn) Write(p []byte) (int, error) {
 
 // ReadFrom takes over from net/http, which would write 32 KiB at a time.
 func (c conn) ReadFrom(r io.Reader) (int64, error) {
-	return blob.Copy(struct{ io.Writer }{c}, r)
+	return blob.Copy(c, r)
 }
 
 // exchange sends one request and returns the head of its answer; the body is
 // to be closed. Nothing is repeated or followed here.
 func (m *remote) exchange(ctx context.Context, req *request, u *url.URL, auth string) (*http.Response, error) {
 	t := m.home
-	if !m.isHome(u) {
+	if req.stranger || !m.isHome(u) {
 		t = m.away
 		if err := m.guard.checkName(u); err != nil {
 			return nil, err

@@ -57,7 +57,7 @@ func (d *download) Read(p []byte) (int, error) {
 			}
 			continue
 		}
-		if n := d.read(p); n > 0 {
+		if n := d.read(p); n > 0 || len(p) == 0 {
 			return n, nil
 		}
 	}

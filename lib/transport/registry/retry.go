@@ -134,13 +134,17 @@ func (r *retrier) grant(d time.Duration, err error) (time.Duration, error) {
 
 // hold waits until requests may be sent.
 func (r *retrier) hold(ctx context.Context) error {
-	r.mu.Lock()
-	wait := time.Until(r.gate)
-	r.mu.Unlock()
-	if wait <= 0 {
-		return nil
+	for {
+		r.mu.Lock()
+		wait := time.Until(r.gate)
+		r.mu.Unlock()
+		if wait <= 0 {
+			return nil
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
 	}
-	return sleep(ctx, wait)
 }
 
 func later(a, b time.Time) time.Time {

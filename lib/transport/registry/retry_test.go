@@ -333,3 +333,19 @@ func ExampleRetry() {
 	fmt.Println(r.Times, r.Delay, r.Budget)
 	// Output: 2 1s 1m30s
 }
+
+// Whoever waits for the end of a pause waits on if it has become longer.
+func TestPauseGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRetrier(Retry{}, "", nil)
+		began := time.Now()
+		r.grant(5*time.Second, nil)
+		go func() {
+			time.Sleep(3 * time.Second)
+			r.grant(10*time.Second, nil)
+		}()
+		if err := r.hold(context.Background()); err != nil || time.Since(began) != 13*time.Second {
+			t.Errorf("hold = %v after %v; want 13 s", err, time.Since(began))
+		}
+	})
+}

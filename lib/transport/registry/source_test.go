@@ -351,3 +351,21 @@ func TestForeignLayers(t *testing.T) {
 		}
 	}
 }
+
+// A read of no bytes is answered at once, as io.Reader has it.
+func TestDownloadReadsNothing(t *testing.T) {
+	m := makeImage(1, 1000)
+	s := registrytest.Start(t, registrytest.Options{})
+	m.store(s.Registry, "a", "v1")
+	rc, err := source(t, s.Addr+"/a:v1", quick()).Blob(context.Background(), m.layers[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rc.Close()
+	if n, err := rc.Read(nil); n != 0 || err != nil {
+		t.Errorf("Read(nil) = %d, %v; want 0, nil", n, err)
+	}
+	if got, err := io.ReadAll(rc); err != nil || !bytes.Equal(got, m.blobs[m.layers[0].Digest]) {
+		t.Errorf("%d bytes after it, %v", len(got), err)
+	}
+}

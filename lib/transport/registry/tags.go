@@ -18,7 +18,8 @@ import (
 const (
 	maxTagPage  = 4 << 20 // bytes
 	maxTagPages = 10000
-	maxTagBytes = 64 << 20 // of all names
+	maxTagBytes = 64 << 20 // of all tags in memory
+	tagBytes    = 16       // of a tag, beside its name
 	tagsAPage   = "1000"
 )
 
@@ -55,7 +56,7 @@ func (s *session) allTags(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		for _, t := range tags {
-			size += len(t)
+			size += len(t) + tagBytes
 		}
 		if size > maxTagBytes {
 			return nil, fmt.Errorf("%w: more than %d bytes of tags", image.ErrTooLarge, maxTagBytes)

@@ -89,3 +89,20 @@ func TestTagPagesEndless(t *testing.T) {
 		t.Errorf("%v after %d pages; want an error after %d", err, n, maxTagPages)
 	}
 }
+
+// What a tag takes up in memory counts, and not only its letters: millions of
+// short ones are too much.
+func TestManyShortTags(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	page := `{"tags":["a"` + strings.Repeat(`,"a"`, 1_000_000) + `]}`
+	for i := range 5 {
+		link := ""
+		if i < 4 {
+			link = fmt.Sprintf(`</v2/a/tags/list?last=%d>; rel="next"`, i)
+		}
+		s.Inject(registrytest.On("GET", "/v2/a/tags/list", registrytest.Reply(200, "application/json", page, "Link", link)).Nth(i + 1))
+	}
+	if got, err := source(t, s.Addr+"/a:v1", quick()).Tags(context.Background()); !errors.Is(err, image.ErrTooLarge) {
+		t.Errorf("%d tags, %v; want ErrTooLarge", len(got), err)
+	}
+}

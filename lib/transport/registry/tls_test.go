@@ -186,3 +186,26 @@ func TestClientCertificate(t *testing.T) {
 		}
 	}
 }
+
+// A layer's URLs come from a document: nothing is shown for their sake, and no
+// client certificate either, even if they lead to the registry itself.
+func TestClientCertificateForeign(t *testing.T) {
+	s, _, o, m := publicWorld(t)
+	o.ForeignURLs = true
+	src := source(t, "reg.test/a:v1", o)
+	if _, err := src.Manifest(context.Background(), ""); err != nil {
+		t.Fatal(err)
+	}
+	s.Forget()
+	s.Inject(registrytest.On("GET", "/layer", registrytest.Reply(200, "", string(m.blobs[m.layers[0].Digest]))))
+	d := m.layers[0]
+	d.URLs = []string{"https://reg.test/layer"}
+	if _, err := readBlob(src, d); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range s.Requests() {
+		if q.ClientCert {
+			t.Errorf("%s: a client certificate was shown", q.Path)
+		}
+	}
+}

@@ -116,9 +116,6 @@ func tokenError(err error) error {
 // credential: HTTPS or, for a registry that speaks plain HTTP itself, that on
 // the same host.
 func (m *remote) realm(text string) (*url.URL, error) {
-	if text == "" {
-		return nil, errors.New("missing realm in bearer auth challenge")
-	}
 	home := m.base()
 	u, err := m.resolve(&url.URL{Scheme: home.scheme, Host: m.name, Path: "/v2/"}, text)
 	if err != nil {

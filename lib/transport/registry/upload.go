@@ -140,13 +140,10 @@ func (u *upload) digest() string { return u.feed.desc.Digest.String() }
 
 // left is how many bytes are to be sent, -1 if that is not known.
 func (u *upload) left() int64 {
-	switch {
-	case u.feed.small:
-		return int64(len(u.feed.memory)) - u.off
-	case u.feed.desc.Size >= 0:
-		return u.feed.desc.Size - u.off
+	if u.feed.desc.Size < 0 {
+		return -1
 	}
-	return -1
+	return u.feed.desc.Size - u.off
 }
 
 // finish sends the last n bytes and closes the session.
@@ -192,7 +189,7 @@ func (u *upload) patch(ctx context.Context) error {
 		return err
 	}
 	resp.discard()
-	if held, ok := parseUploaded(resp.Header.Get("Range")); ok && held < u.feed.pos {
+	if held, ok := parseUploaded(resp.Header.Get("Range")); ok && held < u.feed.pos && u.feed.pos > 1 { // of 1 they say 0-0 too
 		return cut(http.MethodPatch, u.at.url, "the registry took %d of %d bytes", held, u.feed.pos)
 	}
 	return u.goOn(resp, u.feed.pos)

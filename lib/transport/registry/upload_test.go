@@ -658,3 +658,59 @@ func TestHangUp(t *testing.T) {
 		t.Errorf("requests %q; want chunks of 16 MiB in the end", m)
 	}
 }
+
+// A registry that finds the wrong thing too large, or whose token service
+// does, gets an error made of its answer: there is no upload to cut up.
+func TestTooLargeWithoutUpload(t *testing.T) {
+	b := content(1, 1<<20)
+	tooLarge := registrytest.Refuse(413, "", "too large")
+	for name, faults := range map[string]func(s *registrytest.Server) []registrytest.Fault{
+		"to open an upload": func(*registrytest.Server) []registrytest.Fault {
+			return []registrytest.Fault{registrytest.On("POST", "**", tooLarge)}
+		},
+		"to look for a blob": func(*registrytest.Server) []registrytest.Fault {
+			return []registrytest.Fault{registrytest.On("POST", "**", registrytest.Cut()), registrytest.On("HEAD", "**", tooLarge)}
+		},
+		"token service": func(s *registrytest.Server) []registrytest.Fault {
+			ask := registrytest.Challenge(`Bearer realm="` + s.URL(registrytest.Main) + `/token"`)
+			return []registrytest.Fault{registrytest.On("POST", "**", ask), registrytest.On("GET", "/token", tooLarge)}
+		},
+	} {
+		s := registrytest.Start(t, registrytest.Options{})
+		s.Inject(faults(s)...)
+		_, err := destination(t, s.Addr+"/a:v1", quick()).Put(context.Background(), verified(t, describe("", b), b, true))
+		var answer *Error
+		if !errors.As(err, &answer) || answer.Status != 413 {
+			t.Errorf("%s: %v; want the answer 413", name, err)
+		}
+		if n := s.Count("GET", "/token"); name == "token service" && n != 1 {
+			t.Errorf("%s: asked %d times; want once", name, n)
+		}
+	}
+}
+
+// Registries say 0-0 of one byte as they do of none.
+func TestOneByteInChunks(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	s.Inject(uploads("PUT", putWithout(400)))
+	b := []byte("x")
+	d := describe("", b)
+	_, err := destination(t, s.Addr+"/a:v1", quick()).Put(context.Background(), verified(t, d, b, true))
+	if held, _ := s.Blob("a", d.Digest); err != nil || !bytes.Equal(held, b) {
+		t.Errorf("Put = %v, and the registry holds %q", err, held)
+	}
+}
+
+// The size of a small blob is known when it is there, also if the registry had
+// to be asked for that because its answer was lost.
+func TestUnknownSizeAnswerLost(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	s.Inject(uploads("PUT", registrytest.LoseAnswer()).Times(1))
+	b := content(1, 1000)
+	d := describe("", b)
+	d.Size = -1
+	got, err := destination(t, s.Addr+"/a:v1", quick()).Put(context.Background(), verified(t, d, b, true))
+	if err != nil || got.Size != 1000 {
+		t.Errorf("Put = %d bytes, %v; want 1000", got.Size, err)
+	}
+}

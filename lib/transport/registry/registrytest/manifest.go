@@ -170,7 +170,10 @@ func (c *call) storeManifest(d digest.Digest, tag string, m oci.Raw, n *named) *
 // does not have, "" if it has all. Layers with URLs lie elsewhere; a subject
 // may come later.
 func (c *call) missing(n *named) digest.Digest {
-	into := c.repository(c.to.repo)
+	into, ok := c.repos[c.to.repo]
+	if !ok {
+		into = &repository{} // it is not there before something is
+	}
 	blobs := append(n.Layers, n.Blobs...)
 	if n.Config != nil {
 		blobs = append(blobs, *n.Config)

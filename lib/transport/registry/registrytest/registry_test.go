@@ -473,6 +473,21 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
+// What is refused or breaks off leaves nothing behind: no bytes that nobody can
+// delete, and no empty repository.
+func TestNothingIsLeft(t *testing.T) {
+	s := Start(t, Options{MaxBytes: 100})
+	content := strings.Repeat("a", 60)
+	whole := s.URL(Main) + "/v2/a/blobs/uploads/?digest=" + digest.FromString(content).String()
+	s.Inject(On("POST", "**", CutRequest(60)).Times(1))
+	if r := try(t, "POST", whole, content); r.err == nil {
+		t.Fatalf("a request that was cut is answered %s", r.Status)
+	}
+	do(t, "POST", whole, content).want(t, 201)
+	do(t, "PUT", s.URL(Main)+"/v2/b/manifests/1", `{"config":{"digest":"`+digest.FromString("x").String()+`"}}`, "Content-Type", "x/y").want(t, 400)
+	do(t, "GET", s.URL(Main)+"/v2/b/tags/list", "").want(t, 404)
+}
+
 // What the registry holds is bounded, and what is deleted makes room.
 func TestMaxBytes(t *testing.T) {
 	s := Start(t, Options{MaxBytes: 100})

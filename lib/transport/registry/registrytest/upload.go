@@ -37,8 +37,12 @@ func (c *call) postUpload() {
 	}
 	id, u := rand.Text(), &upload{repo: c.to.repo}
 	if d := digest.Digest(form.Get("digest")); d != "" && form.Get("mount") == "" {
-		if c.checkDigest(d) && c.receive(u) {
+		switch {
+		case !c.checkDigest(d):
+		case c.receive(u):
 			c.finish(u, d)
+		default:
+			c.release(u)
 		}
 		return
 	}
