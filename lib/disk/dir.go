@@ -56,11 +56,20 @@ func (s Step) sync(f *os.File, name string) error {
 
 // Open opens a directory, which must be there.
 func Open(path string, s Step) (*Dir, error) {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return nil, notDir(path)
+	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, err
 	}
 	return &Dir{root, s, unix.Flock}, nil
+}
+
+// notDir is the error of opening what is no directory. It is looked for before
+// os.OpenRoot, which would wait for the other end of a pipe.
+func notDir(path string) error {
+	return &fs.PathError{Op: "open", Path: path, Err: unix.ENOTDIR}
 }
 
 // Make is Open, and makes the directory if it is not there; the one above must
@@ -111,6 +120,9 @@ func Parent(path string) (string, error) {
 
 // Sub opens a directory in d.
 func (d *Dir) Sub(name string) (*Dir, error) {
+	if info, err := d.root.Stat(name); err == nil && !info.IsDir() {
+		return nil, d.whole(notDir(name))
+	}
 	root, err := d.root.OpenRoot(name)
 	if err != nil {
 		return nil, d.whole(err)
@@ -139,9 +151,9 @@ func (d *Dir) whole(err error) error {
 // Anything else with that name is an error, and so is a symbolic link that
 // leads out of d. A pipe does not make it wait.
 func (d *Dir) Open(name string) (*os.File, int64, error) {
-	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := d.read(name)
 	if err != nil {
-		return nil, 0, d.whole(err)
+		return nil, 0, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -154,6 +166,12 @@ func (d *Dir) Open(name string) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
+// read opens anything to be read, without waiting.
+func (d *Dir) read(name string) (*os.File, error) {
+	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	return f, d.whole(err)
+}
+
 // Lstat is os.Lstat in d.
 func (d *Dir) Lstat(name string) (fs.FileInfo, error) {
 	info, err := d.root.Lstat(name)
@@ -162,12 +180,12 @@ func (d *Dir) Lstat(name string) (fs.FileInfo, error) {
 
 // Names lists the directory dir of d, in order; nothing if it is not there.
 func (d *Dir) Names(dir string) ([]string, error) {
-	f, err := d.root.Open(dir)
+	f, err := d.read(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, d.whole(err)
+		return nil, err
 	}
 	defer f.Close()
 	names, err := f.Readdirnames(-1)
@@ -216,9 +234,9 @@ func (d *Dir) Remove(name string) error {
 
 // Sync makes what was done to the names in the directory dir of d last.
 func (d *Dir) Sync(dir string) error {
-	f, err := d.root.Open(dir)
+	f, err := d.read(dir)
 	if err != nil {
-		return d.whole(err)
+		return err
 	}
 	defer f.Close()
 	return d.step.sync(f, dir)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const prefix = ".tmp-"
@@ -266,5 +267,35 @@ func TestOpenFile(t *testing.T) {
 	}
 	if names, err := d.Names("none"); names != nil || err != nil {
 		t.Errorf("Names of nothing = %q, %v; want none", names, err)
+	}
+}
+
+// A pipe in the place of a directory must not make anybody wait.
+func TestPipeForDirectory(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	check(t, syscall.Mkfifo(pipe, 0o644))
+	d := open(t, dir, nil)
+	for what, f := range map[string]func() error{
+		"Open":  func() error { _, err := Open(pipe, nil); return err },
+		"Make":  func() error { _, err := Make(pipe, nil); return err },
+		"Sub":   func() error { _, err := d.Sub("pipe"); return err },
+		"Names": func() error { _, err := d.Names("pipe"); return err },
+		"Sync":  func() error { return d.Sync("pipe") },
+	} {
+		done := make(chan error, 1)
+		go func() { done <- f() }()
+		var err error
+		select {
+		case err = <-done:
+		case <-time.After(5 * time.Second): // far more than it takes
+			t.Errorf("%s waits for a writer of the pipe", what)
+			w, _ := os.OpenFile(pipe, os.O_RDWR, 0)
+			err = <-done
+			w.Close()
+		}
+		if err == nil {
+			t.Errorf("%s of a pipe: no error", what)
+		}
 	}
 }

@@ -107,10 +107,13 @@ func SelectDocker(a reference.Archive) Selection {
 // that was cut off, image.ErrTooLarge, and oci.ErrInvalid for one that is no
 // tar.
 func OpenFile(path string, sel Selection) (image.Source, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode().Type() == fs.ModeNamedPipe {
+		return newClosingReader(&fifo{path: path, flag: os.O_RDONLY}, sel), nil
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) && sel.View == OCI {
-			return nil, &said{fmt.Sprintf("archive file not found: %q", path), []error{fs.ErrNotExist}}
+			return nil, &said{fmt.Sprintf("archive file not found: %q", path), fs.ErrNotExist}
 		}
 		return nil, err
 	}
@@ -119,9 +122,7 @@ func OpenFile(path string, sel Selection) (image.Source, error) {
 			f.Close()
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		r := NewReader(f, sel)
-		r.file = f
-		return r, nil
+		return newClosingReader(f, sel), nil
 	}
 	s, err := newFile(f, sel)
 	if err != nil {
@@ -163,14 +164,14 @@ func blobDigest(name string) (digest.Digest, bool) {
 	return d, ok && two && oci.CheckDigest(d) == nil
 }
 
-// A said error has a text that scripts match on, and the errors that it is.
+// A said error has a text that scripts match on, and the error that it is.
 type said struct {
 	text string
-	is   []error
+	is   error
 }
 
-func (e *said) Error() string   { return e.text }
-func (e *said) Unwrap() []error { return e.is }
+func (e *said) Error() string { return e.text }
+func (e *said) Unwrap() error { return e.is }
 
 // live returns the error of ctx, if it has ended.
 func live(ctx context.Context) error {
@@ -203,6 +204,8 @@ func Expect(dst image.Destination, src image.Source) {
 	}
 	switch d := dst.(type) {
 	case *Writer:
+		d.o.from = from
+	case stream:
 		d.o.from = from
 	case *target:
 		d.o.from = from

@@ -109,7 +109,7 @@ func (c *catalogue) pickOCI(ix *oci.Manifest, s Selection) (oci.Descriptor, erro
 	all := ix.Manifests
 	switch {
 	case s.Position > len(all):
-		return oci.Descriptor{}, &said{fmt.Sprintf("index %d is too large, only %d entries available", s.Position-1, len(all)), []error{image.ErrNotFound}}
+		return oci.Descriptor{}, &said{fmt.Sprintf("index %d is too large, only %d entries available", s.Position-1, len(all)), image.ErrNotFound}
 	case s.Position > 0:
 		return all[s.Position-1], nil
 	case s.Name != "":
@@ -130,7 +130,7 @@ func (c *catalogue) pickOCI(ix *oci.Manifest, s Selection) (oci.Descriptor, erro
 
 func severalOCI(v View, all []oci.Descriptor) error {
 	if v == OCI || len(all) == 0 {
-		return &said{"more than one image in oci, choose an image", []error{image.ErrUnsupported}}
+		return &said{"more than one image in oci, choose an image", image.ErrUnsupported}
 	}
 	var names []string
 	for _, d := range all {
@@ -205,7 +205,7 @@ func entryNamed(all []oci.Descriptor, s Selection) (oci.Descriptor, error) {
 		}
 	}
 	if len(foreign) > 0 {
-		return oci.Descriptor{}, &said{fmt.Sprintf("reference %q matches unsupported manifest MIME types %.200q", s.Name, slices.Compact(foreign)), []error{image.ErrUnsupported}}
+		return oci.Descriptor{}, &said{fmt.Sprintf("reference %q matches unsupported manifest MIME types %.200q", s.Name, slices.Compact(foreign)), image.ErrUnsupported}
 	}
 	return oci.Descriptor{}, fmt.Errorf("image %q: %w in %s", s.Name, image.ErrNotFound, indexName)
 }

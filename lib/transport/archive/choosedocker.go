@@ -44,13 +44,13 @@ func (c *catalogue) lookDocker(s Selection) (*choice, error) {
 func pickDocker(images []dockerImage, s Selection) (*dockerImage, error) {
 	switch {
 	case s.Position > len(images):
-		return nil, &said{fmt.Sprintf("Invalid source index @%d, only %d manifest items available", s.Position-1, len(images)), []error{image.ErrNotFound}}
+		return nil, &said{fmt.Sprintf("Invalid source index @%d, only %d manifest items available", s.Position-1, len(images)), image.ErrNotFound}
 	case s.Position > 0:
 		return &images[s.Position-1], nil
 	case s.Name != "":
 		return pickTag(images, s.Name)
 	case len(images) != 1:
-		return nil, &said{fmt.Sprintf("Unexpected tar manifest.json: expected 1 item, got %d", len(images)), []error{image.ErrUnsupported}}
+		return nil, &said{fmt.Sprintf("Unexpected tar manifest.json: expected 1 item, got %d", len(images)), image.ErrUnsupported}
 	}
 	return &images[0], nil
 }
@@ -65,7 +65,7 @@ func pickTag(images []dockerImage, name string) (*dockerImage, error) {
 			return &images[i], nil
 		}
 	}
-	return nil, &said{fmt.Sprintf("Tag %q not found", ref.WithDefaultTag()), []error{image.ErrNotFound}}
+	return nil, &said{fmt.Sprintf("Tag %q not found", ref.WithDefaultTag()), image.ErrNotFound}
 }
 
 // manifestOf returns the manifest, among those that index.json leads to, of

@@ -69,11 +69,8 @@ func (t *target) finish(ctx context.Context, tree *image.Tree) error {
 	if err != nil {
 		return err
 	}
-	if err := t.temp.Truncate(end + 2*blockSize); err != nil {
-		return err
-	}
-	if t.was.info != nil {
-		if err := t.temp.Chmod(t.was.info.Mode().Perm()); err != nil {
+	for _, size := range []int64{end, end + 2*blockSize} { // what a blob that failed has left goes, zeros come
+		if err := t.temp.Truncate(size); err != nil {
 			return err
 		}
 	}
@@ -153,12 +150,14 @@ func (t *target) again(ctx context.Context, tree *image.Tree) (*target, error) {
 	}
 	for d, p := range n.places {
 		from, ok := t.places[d]
-		if err != nil || !ok || !from.done || from.size != p.size {
+		if !ok || !from.done || from.size != p.size {
 			continue
 		}
 		content := io.NewSectionReader(t.temp, from.offset+int64(len(from.header)), from.size)
-		err = fill(n.temp, p, reader{ctx, content})
-		p.done = err == nil
+		if err = fill(n.temp, p, reader{ctx, content}); err != nil {
+			break
+		}
+		p.done = true
 	}
 	if err == nil {
 		err = n.finish(ctx, tree)

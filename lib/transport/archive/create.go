@@ -41,6 +41,9 @@ func Create(path string, o Options) (image.Destination, error) {
 		return nil, err
 	case info.IsDir():
 		return nil, fmt.Errorf("%s: %w: it is a directory", path, image.ErrUnsupported)
+	case info.Mode().Type() == fs.ModeNamedPipe:
+		f := &fifo{path: path, flag: os.O_WRONLY}
+		return stream{NewWriter(f, o), f}, nil
 	case !info.Mode().IsRegular():
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
@@ -72,7 +75,7 @@ func descriptorOf(path string) (uintptr, bool) {
 // A stream is a Writer to a file of ours.
 type stream struct {
 	*Writer
-	f *os.File
+	f io.Closer
 }
 
 func (s stream) Close() error {
@@ -115,7 +118,7 @@ func survey(path string, e Existing) (state, *old, error) {
 	}
 	switch e {
 	case Refuse:
-		return was, nil, &said{"docker-archive doesn't support modifying existing images", []error{image.ErrUnsupported}}
+		return was, nil, &said{"docker-archive doesn't support modifying existing images", image.ErrUnsupported}
 	case Replace:
 		if err := holdsImages(path); err != nil {
 			return was, nil, fmt.Errorf("%s: %w: it is there, and not an archive of images: %w", path, image.ErrUnsupported, err)

@@ -3,7 +3,10 @@ package archive
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -244,6 +247,31 @@ func TestLongName(t *testing.T) {
 	noLitter(t, path)
 }
 
+// What few may read is not for others either while it is being written.
+func TestModeOfTemporary(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.tar")
+	writeTo(t, path, imagetest.Image(), Options{Name: "a"})
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dst, err := Create(path, Options{Name: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	if err := image.Begin(t.Context(), dst, treeOf(t, imagetest.Docker())); err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, tempPrefix(path)+"*"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("temporary files: %q, %v", names, err)
+	}
+	if info, err := os.Stat(names[0]); err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode is %v, %v; want 0600", info.Mode(), err)
+	}
+}
+
 // The archive behind a link is the one that is written, and it keeps its mode.
 func TestLinkAndMode(t *testing.T) {
 	dir := t.TempDir()
@@ -422,6 +450,111 @@ func TestResolve(t *testing.T) {
 	writeTo(t, sparsePath, a, Options{Name: "c"}) // a sparse index stays what it is
 	if got := namesIn(t, sparsePath); got["1"] != b.Root.Digest || got["c"] != a.Root.Digest {
 		t.Errorf("names are %v", got)
+	}
+}
+
+// withForeign is c with these layers in the place of its own.
+func withForeign(t *testing.T, c *imagetest.Content, layers ...oci.Descriptor) *imagetest.Content {
+	t.Helper()
+	list, err := json.Marshal(layers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := c.Manifests[c.Root.Digest]
+	head, _, _ := bytes.Cut(raw.Bytes, []byte(`"layers":`))
+	raw.Bytes = fmt.Appendf(nil, `%s"layers":%s}`, head, list)
+	return &imagetest.Content{Root: raw.Descriptor(), Manifests: map[digest.Digest]oci.Raw{raw.Digest(): raw}, Blobs: c.Blobs}
+}
+
+func foreign(text string, size int64) oci.Descriptor {
+	return oci.Descriptor{MediaType: oci.MediaTypeDockerForeignGz, Digest: digest.FromString(text), Size: size, URLs: []string{"https://a.example/" + text}}
+}
+
+// What came of a layer that failed, and may be had elsewhere, must not stand
+// where the end mark belongs.
+func TestForeignFailed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.tar")
+	layer := foreign("away", 4)
+	c := withForeign(t, fixed(), layer)
+	tree := treeOf(t, c)
+	dst, err := Create(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	if err := image.Begin(t.Context(), dst, tree); err != nil {
+		t.Fatal(err)
+	}
+	config := *tree.Manifest.Config
+	if err := putBytes(t.Context(), dst, config, c.Blobs[config.Digest]); err != nil {
+		t.Fatal(err)
+	}
+	if err := putBytes(t.Context(), dst, layer, []byte("awry")); !errors.Is(err, image.ErrMismatch) {
+		t.Errorf("Put of another blob = %v; want %v", err, image.ErrMismatch)
+	}
+	if err := dst.Commit(t.Context(), tree); err != nil {
+		t.Fatal(err)
+	}
+	if got := namesIn(t, path); len(got) != 1 {
+		t.Errorf("the archive has %d images; want 1", len(got))
+	}
+}
+
+// Of two layers that are to be had elsewhere one may be in the archive already.
+// That is no reason to refuse the image.
+func TestForeignInOld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.tar")
+	here, away := foreign("here", 4), foreign("away", 4)
+	first, second := withForeign(t, fixed(), here), withForeign(t, fixed(), away, here)
+	for _, c := range []*imagetest.Content{first, second} {
+		tree := treeOf(t, c)
+		dst, err := Create(path, Options{Name: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := *tree.Manifest.Config
+		if err := putBytes(t.Context(), dst, config, c.Blobs[config.Digest]); err != nil {
+			t.Fatal(err)
+		}
+		if c == first {
+			if err := putBytes(t.Context(), dst, here, []byte("here")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := dst.Commit(t.Context(), tree); err != nil {
+			t.Fatal(err)
+		}
+		dst.Close()
+	}
+	src, err := OpenFile(path, Selection{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if b, err := image.ReadBlob(t.Context(), src, here, 4); string(b) != "here" {
+		t.Errorf("the layer that was there: %q, %v", b, err)
+	}
+}
+
+// Sizes that nobody has checked, because the layers need not come, must not
+// lead to a place that another member has.
+func TestForeignSizes(t *testing.T) {
+	const huge = math.MaxInt64 - 1<<20
+	for what, layers := range map[string][]oci.Descriptor{
+		"one":   {foreign("a", math.MaxInt64)},
+		"three": {foreign("a", huge), foreign("b", huge), foreign("c", 4<<20)},
+	} {
+		path := filepath.Join(t.TempDir(), "a.tar")
+		c := withForeign(t, fixed(), append(layers, foreign("away", 4))...)
+		tree := treeOf(t, c)
+		dst, err := Create(path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := image.Begin(t.Context(), dst, tree); !errors.Is(err, image.ErrTooLarge) {
+			t.Errorf("%s: Begin = %v; want %v", what, err, image.ErrTooLarge)
+		}
+		dst.Close()
 	}
 }
 

@@ -37,12 +37,12 @@ type Options struct {
 	// Existing says what happens to what a file holds already.
 	Existing Existing
 
-	// from, if set, is where the names come from if there are none here.
-	from labelled
-
 	// Spool is a directory for blobs of a stream whose size is not known
 	// beforehand; "" is the system's. A file has them beside it.
 	Spool string
+
+	// from, if set, is where the names come from if there are none here.
+	from labelled
 }
 
 // Existing is what is done with an archive that is there.
@@ -309,16 +309,17 @@ func (h *holdings) blobs(seen map[digest.Digest]bool) []oci.Descriptor {
 			}
 		}
 		for d := range t.Blobs() {
+			here := h.has != nil && h.has(d.Digest)
 			if now, ok := sizes[d.Digest]; ok {
 				d = now
-			} else if h.has == nil || !h.has(d.Digest) {
+			} else if !here {
 				continue
 			}
 			i := 1
 			switch {
 			case configs[d.Digest]:
 				i = 0
-			case oci.IsForeign(d):
+			case oci.IsForeign(d) && !here: // it may not come, and behind it there must be nothing
 				i = 2
 			}
 			if !seen[d.Digest] {

@@ -64,7 +64,7 @@ func newUnpacked(compression string) *unpacked {
 }
 
 // errUnpacked says that no more is needed to unpack a layer.
-var errUnpacked = fmt.Errorf("layer has been unpacked")
+var errUnpacked = errors.New("layer has been unpacked")
 
 func (u *unpacked) unpack(r io.Reader) error {
 	rc, _, err := blob.Decompress(r)

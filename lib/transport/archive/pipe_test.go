@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"testing/iotest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -142,6 +144,71 @@ func TestStalled(t *testing.T) {
 	}
 }
 
+// Nobody may ever come to the other end of a named pipe. Whoever waits for it
+// can be told to stop, and if we do not come they are told.
+func TestLonelyPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for what, f := range map[string]func() error{
+		"read": func() error {
+			src, err := OpenFile(path, Selection{})
+			if err == nil {
+				_, err = src.Manifest(ctx, "")
+				src.Close()
+			}
+			return err
+		},
+		"write": func() error {
+			dst, err := Create(path, Options{})
+			if err == nil {
+				err = imagetest.Send(ctx, dst, imagetest.Image())
+				dst.Close()
+			}
+			return err
+		},
+	} {
+		done := make(chan error, 1)
+		go func() { done <- f() }()
+		select {
+		case err := <-done:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v; want %v", what, err, context.Canceled)
+			}
+		case <-time.After(5 * time.Second): // far more than it takes
+			t.Fatalf("%s waits for the other end of the pipe", what)
+		}
+	}
+	for flag, f := range map[int]func() (io.Closer, error){
+		os.O_WRONLY: func() (io.Closer, error) { return OpenFile(path, Selection{}) },
+		os.O_RDONLY: func() (io.Closer, error) { return Create(path, Options{}) },
+	} {
+		opened := make(chan error)
+		go func() {
+			other, err := os.OpenFile(path, flag, 0)
+			opened <- err
+			other.Close()
+		}()
+		for waiting := true; waiting; { // until the other end is there
+			c, err := f()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+			select {
+			case err := <-opened:
+				if waiting = false; err != nil {
+					t.Error(err)
+				}
+			default:
+			}
+		}
+	}
+}
+
 // A pipe that nobody reads any more is an error, at the latest at the commit.
 func TestBrokenPipe(t *testing.T) {
 	r, w := io.Pipe()
@@ -163,6 +230,48 @@ func TestFullDevice(t *testing.T) {
 		t.Errorf("writing to a full device: %v; want %v", err, unix.ENOSPC)
 	}
 	dst.Close()
+}
+
+// half takes every second write.
+type half struct {
+	n   int
+	got []byte
+}
+
+func (h *half) Write(p []byte) (int, error) {
+	if h.n++; h.n%2 == 1 {
+		return 0, unix.ENOSPC
+	}
+	h.got = append(h.got, p...)
+	return len(p), nil
+}
+
+// A place that is full for a moment must not get what comes behind the hole.
+func TestNothingBehindHole(t *testing.T) {
+	var h half
+	out := newOutflow(&h)
+	defer out.close()
+	out.Write(make([]byte, 2*pumpSize))
+	if err := out.flush(); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("flush = %v; want %v", err, unix.ENOSPC)
+	}
+	<-out.free // the second buffer: the goroutine is done with it
+	if len(h.got) > 0 {
+		t.Errorf("after a write that failed %d bytes more were written", len(h.got))
+	}
+}
+
+// A stream that fails says why, wherever it does: it was not cut off.
+func TestStreamError(t *testing.T) {
+	b := streamOf(t, imagetest.Image(), Options{})
+	for n := 0; n < len(b)-1; n += 100 {
+		src := NewReader(io.MultiReader(bytes.NewReader(b[:n]), iotest.ErrReader(unix.EIO)), Selection{})
+		_, err := take(t.Context(), src)
+		src.Close()
+		if !errors.Is(err, unix.EIO) || errors.Is(err, image.ErrIncomplete) {
+			t.Errorf("a stream that fails at %d: %v; want %v", n, err, unix.EIO)
+		}
+	}
 }
 
 // A blob that fails leaves a stream that nobody can take for whole, and a file
@@ -319,5 +428,34 @@ func TestNamesAreKept(t *testing.T) {
 		if !bytes.Equal(first, second.Bytes()) {
 			t.Errorf("%+v: the copy of the stream is another one", o)
 		}
+	}
+}
+
+// A pipe that has a name is a stream as any other.
+func TestNamesAreKeptInPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	first := streamOf(t, imagetest.Image(), Options{Name: "v1"})
+	second := make(chan []byte, 1)
+	go func() {
+		b, _ := io.ReadAll(r)
+		second <- b
+	}()
+	dst, err := Create(fmt.Sprintf("/dev/fd/%d", w.Fd()), Options{})
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := NewReader(bytes.NewReader(first), Selection{})
+	Expect(dst, src)
+	_, err = copy.Copy(t.Context(), dst, src, copy.Options{Gate: copy.AdmitAll})
+	if err = errors.Join(err, dst.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(first, <-second) {
+		t.Error("the copy of the stream into a pipe is another one")
 	}
 }

@@ -110,8 +110,11 @@ func newOutflow(w io.Writer) *outflow {
 	out.free <- written{b: make([]byte, 0, pumpSize)}
 	out.free <- written{b: make([]byte, 0, pumpSize)}
 	go func() {
+		var err error // after one nothing is written
 		for b := range out.full {
-			_, err := w.Write(b)
+			if err == nil {
+				_, err = w.Write(b)
+			}
 			out.free <- written{b[:0], err}
 		}
 	}()
@@ -166,10 +169,7 @@ func (out *outflow) push() {
 func (out *outflow) flush() error {
 	out.push()
 	for out.err == nil && out.away > 0 {
-		held := out.cur
-		if out.err = out.take(); held != nil {
-			out.cur = held
-		}
+		out.err = out.take() // what it has had is empty
 	}
 	return out.err
 }

@@ -23,9 +23,9 @@ import (
 //
 // It is an image.Sequence and an image.Maker.
 type Reader struct {
-	sel  Selection
-	src  io.Reader
-	file *os.File // to be closed with the reader, if not nil
+	sel    Selection
+	src    io.Reader
+	closer io.Closer // of src, if that is to be closed with the reader
 
 	in    *inflow // nil before the first read
 	walk  *walker
@@ -52,6 +52,13 @@ func NewReader(r io.Reader, sel Selection) *Reader {
 	return rd
 }
 
+// newClosingReader is NewReader, and closes f with the reader.
+func newClosingReader(f io.ReadCloser, sel Selection) *Reader {
+	r := NewReader(f, sel)
+	r.closer = f
+	return r
+}
+
 // Close frees what the reader holds. It does not wait for the stream.
 func (r *Reader) Close() error {
 	r.given.drop()
@@ -60,8 +67,8 @@ func (r *Reader) Close() error {
 		r.in = nil
 	}
 	r.err = os.ErrClosed
-	if r.file != nil {
-		return r.file.Close()
+	if r.closer != nil {
+		return r.closer.Close()
 	}
 	return nil
 }

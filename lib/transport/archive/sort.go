@@ -27,9 +27,9 @@ type entry struct {
 
 // peek returns the beginning of the content.
 func (e *entry) peek() ([]byte, error) {
-	head := make([]byte, min(sniffSize, e.desc.Size))
-	if _, err := io.ReadFull(e.body, head); err != nil {
-		return nil, io.ErrUnexpectedEOF
+	head, err := e.read(min(sniffSize, e.desc.Size))
+	if err != nil {
+		return nil, err
 	}
 	e.body = io.MultiReader(bytes.NewReader(head), e.body)
 	return head, nil
@@ -37,12 +37,22 @@ func (e *entry) peek() ([]byte, error) {
 
 // hold reads the content into memory.
 func (e *entry) hold() error {
-	b := make([]byte, e.desc.Size)
-	if _, err := io.ReadFull(e.body, b); err != nil {
-		return io.ErrUnexpectedEOF
+	b, err := e.read(e.desc.Size)
+	if err != nil {
+		return err
 	}
 	e.held, e.body = b, bytes.NewReader(b)
 	return nil
+}
+
+// read reads n bytes, or fails.
+func (e *entry) read(n int64) ([]byte, error) {
+	b := make([]byte, n)
+	_, err := io.ReadFull(e.body, b)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return b, err
 }
 
 // identify finds out what a layer is that is in memory.

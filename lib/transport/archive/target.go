@@ -49,6 +49,9 @@ type place struct {
 	done   bool // its content is there
 }
 
+// maxSize bounds the bytes of an archive, so that all places can be told.
+const maxSize = 1 << 62
+
 type placedDocument struct {
 	offset int64
 	header []byte
@@ -127,6 +130,11 @@ func (t *target) open() error {
 	}
 	dir.Sweep(".", tempPrefix(t.path))
 	temp, err := dir.Temp(".", tempPrefix(t.path))
+	if err == nil && t.was.info != nil { // before there is anything in it that others may not read
+		if err = temp.Chmod(t.was.info.Mode().Perm()); err != nil {
+			temp.Drop()
+		}
+	}
 	if err != nil {
 		dir.Close()
 		return err
@@ -153,6 +161,9 @@ func (t *target) place(d oci.Descriptor) (*place, error) {
 	header, err := tarHeader(blobName(d.Digest), d.Size)
 	if err != nil {
 		return nil, err
+	}
+	if d.Size > maxSize-t.end {
+		return nil, fmt.Errorf("blob %s: %w: %d bytes", d.Digest, image.ErrTooLarge, d.Size)
 	}
 	p := &place{offset: t.end, header: header, size: d.Size}
 	t.places[d.Digest] = p

@@ -76,7 +76,7 @@ func createDir(path string, s disk.Step) (*DirDestination, error) {
 	return d, nil
 }
 
-var errForeign = errors.New("not a containers image directory, don't want to overwrite important data")
+var errForeign = fail("not a containers image directory, don't want to overwrite important data", image.ErrUnsupported)
 
 // checkDir refuses what is not one of dir:, not the beginning of one, and not
 // empty.

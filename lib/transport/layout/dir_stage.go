@@ -61,7 +61,10 @@ func (d *DirDestination) takeOver() error {
 		return err
 	}
 	for _, name := range names {
-		if info, err := d.dir.Lstat(name); !isStage(name) || err != nil || !info.IsDir() {
+		if !isStage(name) {
+			continue
+		}
+		if info, err := d.dir.Lstat(name); err != nil || !info.IsDir() {
 			continue
 		}
 		lock, err := d.dir.TryLock(name)

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
+	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 )
 
@@ -21,8 +24,16 @@ type index struct {
 
 type entry struct {
 	raw  json.RawMessage
-	desc oci.Descriptor
+	desc oci.Descriptor // type, digest and size
+	name string         // "" for none
 }
+
+// Limits on what an index.json makes us remember: in 16 MiB there is no room
+// for as many entries as that, unless they are not real.
+const (
+	maxEntries = 100_000
+	maxKeys    = 10_000 // of one object
+)
 
 func newIndex() *index {
 	return &index{top: object{
@@ -33,27 +44,41 @@ func newIndex() *index {
 
 // parseIndex reads an index.json. Fields that are not known are kept, and
 // manifests may be null or missing. What two readers could understand
-// differently is refused with an error that wraps oci.ErrInvalid.
+// differently is refused with an error that wraps oci.ErrInvalid, and what has
+// too many parts with one that wraps image.ErrTooLarge.
 func parseIndex(b []byte) (*index, error) {
 	top, err := parseObject(b, "manifests")
 	if err != nil {
 		return nil, err
 	}
 	x := &index{top: top}
-	var list []json.RawMessage
-	if raw := top.get("manifests"); raw != nil {
-		if err := json.Unmarshal(raw, &list); err != nil {
-			return nil, fmt.Errorf("%w: manifests: %v", oci.ErrInvalid, err)
-		}
+	raw := top.get("manifests")
+	if isNull(raw) {
+		return x, nil
 	}
-	for i, raw := range list {
-		e, err := parseEntry(raw)
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return nil, fmt.Errorf("%w: manifests: not a JSON array", oci.ErrInvalid)
+	}
+	for dec.More() {
+		if len(x.entries) == maxEntries {
+			return nil, fmt.Errorf("%w: more than %d entries", image.ErrTooLarge, maxEntries)
+		}
+		e, err := nextEntry(dec)
 		if err != nil {
-			return nil, fmt.Errorf("entry %d: %w", i, err)
+			return nil, fmt.Errorf("entry %d: %w", len(x.entries), err)
 		}
 		x.entries = append(x.entries, e)
 	}
 	return x, nil
+}
+
+func nextEntry(dec *json.Decoder) (entry, error) {
+	var raw json.RawMessage
+	if err := dec.Decode(&raw); err != nil {
+		return entry{}, fmt.Errorf("%w: not JSON: %v", oci.ErrInvalid, err)
+	}
+	return parseEntry(raw)
 }
 
 func parseEntry(raw json.RawMessage) (entry, error) {
@@ -67,9 +92,17 @@ func parseEntry(raw json.RawMessage) (entry, error) {
 			return e, fmt.Errorf("annotations: %w", err)
 		}
 	}
-	if err := json.Unmarshal(raw, &e.desc); err != nil {
+	var d struct {
+		MediaType   string            `json:"mediaType"`
+		Digest      digest.Digest     `json:"digest"`
+		Size        int64             `json:"size"`
+		Annotations map[string]string `json:"annotations"`
+	}
+	if err := json.Unmarshal(raw, &d); err != nil {
 		return e, fmt.Errorf("%w: %v", oci.ErrInvalid, err)
 	}
+	e.desc = oci.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+	e.name = d.Annotations[oci.AnnotationRefName]
 	return e, nil
 }
 
@@ -80,10 +113,8 @@ func newEntry(d oci.Descriptor, name string) (entry, error) {
 		d.Annotations = map[string]string{oci.AnnotationRefName: name}
 	}
 	raw, err := encode(d)
-	return entry{raw, d}, err
+	return entry{raw, d, name}, err
 }
-
-func (e entry) name() string { return e.desc.Annotations[oci.AnnotationRefName] }
 
 // is reports whether e describes what d does.
 func (e entry) is(d oci.Descriptor) bool {
@@ -120,14 +151,14 @@ func (e entry) rename(name string) (entry, error) {
 // that name whose type is known. -1: none.
 func (x *index) named(name string) int {
 	return slices.IndexFunc(x.entries, func(e entry) bool {
-		return e.name() == name && oci.IsManifestType(e.desc.MediaType)
+		return e.name == name && oci.IsManifestType(e.desc.MediaType)
 	})
 }
 
 // unnamed returns the place of the first entry for the content of d that has
 // no name. -1: none.
 func (x *index) unnamed(d oci.Descriptor) int {
-	return slices.IndexFunc(x.entries, func(e entry) bool { return e.name() == "" && e.desc.Digest == d.Digest })
+	return slices.IndexFunc(x.entries, func(e entry) bool { return e.name == "" && e.desc.Digest == d.Digest })
 }
 
 // set makes the name stand for d, or adds d without a name, and reports
@@ -168,7 +199,7 @@ func (x *index) set(name string, d oci.Descriptor) (bool, error) {
 func (x *index) unname(name string) error {
 	for i := 0; i < len(x.entries); i++ {
 		e := x.entries[i]
-		if e.name() != name {
+		if e.name != name {
 			continue
 		}
 		if x.unnamed(e.desc) >= 0 {
@@ -207,7 +238,8 @@ type member struct {
 }
 
 // parseObject reads an object. A key that stands twice is an error that wraps
-// oci.ErrInvalid, and so is a known one in another case.
+// oci.ErrInvalid, and so is a known one in another case; too many keys are one
+// that wraps image.ErrTooLarge.
 func parseObject(b []byte, known ...string) (object, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
@@ -216,6 +248,9 @@ func parseObject(b []byte, known ...string) (object, error) {
 	var o object
 	seen := map[string]bool{}
 	for dec.More() {
+		if len(o) == maxKeys {
+			return nil, fmt.Errorf("%w: more than %d keys in one object", image.ErrTooLarge, maxKeys)
+		}
 		t, err := dec.Token()
 		key, ok := t.(string)
 		if err != nil || !ok {

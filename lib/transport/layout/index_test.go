@@ -3,6 +3,7 @@ package layout
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 )
 
@@ -110,6 +112,27 @@ func TestIndexRefused(t *testing.T) {
 	}
 }
 
+// What is small in a file may be large in memory, and is read by whoever has
+// never heard of it.
+func TestIndexBounds(t *testing.T) {
+	var keys strings.Builder
+	for i := range maxKeys + 1 {
+		fmt.Fprintf(&keys, `"%d":"",`, i)
+	}
+	for what, s := range map[string]string{
+		"entries":     `{"manifests":[` + strings.Repeat(`{},`, maxEntries) + `{}]}`,
+		"keys":        `{` + keys.String() + `"manifests":[]}`,
+		"annotations": `{"manifests":[{"annotations":{` + keys.String() + `"":""}}]}`,
+	} {
+		if _, err := parseIndex([]byte(s)); !errors.Is(err, image.ErrTooLarge) {
+			t.Errorf("too many %s: %v; want %v", what, err, image.ErrTooLarge)
+		}
+	}
+	if _, err := parseIndex([]byte(`{"manifests":[` + strings.Repeat(`{},`, maxEntries-1) + `{}]}`)); err != nil {
+		t.Errorf("%d entries: %v", maxEntries, err)
+	}
+}
+
 // Whatever an index holds, giving it a name makes that name stand for what was
 // given, keeps what other names stand for, and is done the second time.
 func FuzzIndex(f *testing.F) {
@@ -128,7 +151,7 @@ func FuzzIndex(f *testing.F) {
 		}
 		names := func(x *index) (all []string) {
 			for _, e := range x.entries {
-				if n := e.name(); n != "" && n != name {
+				if n := e.name; n != "" && n != name {
 					all = append(all, n+"="+string(e.desc.Digest))
 				}
 			}

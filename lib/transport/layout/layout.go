@@ -239,7 +239,8 @@ func manifests(t *image.Tree) ([]*image.Tree, error) {
 		all = append(all, t)
 		return t.Check()
 	}
-	return all, add(t)
+	err := add(t)
+	return all, err
 }
 
 // algorithms names the digest algorithms that oci.CheckDigest lets pass.

@@ -185,7 +185,8 @@ func (d *OCIDestination) openBlobs(create bool) error {
 // Commit implements image.Destination: all is on the disk before index.json
 // names it. An index.json that says the same already is not written. Errors:
 // image.ErrIncomplete if a blob of the tree is missing, image.ErrMismatch,
-// image.ErrTooLarge if index.json would have more than 16 MiB.
+// image.ErrTooLarge if index.json would have more than 16 MiB or 100,000
+// entries.
 func (d *OCIDestination) Commit(ctx context.Context, t *image.Tree) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -283,8 +284,8 @@ func (d *OCIDestination) name(ctx context.Context, root oci.Descriptor) error {
 		return err
 	}
 	b = x.bytes()
-	if len(b) > maxIndex {
-		return fmt.Errorf("%s: %w: %d bytes, more than %d", indexFile, image.ErrTooLarge, len(b), maxIndex)
+	if len(b) > maxIndex || len(x.entries) > maxEntries {
+		return fmt.Errorf("%s: %w: more than %d bytes or %d entries", indexFile, image.ErrTooLarge, maxIndex, maxEntries)
 	}
 	if err := putBytes(d.root, indexFile, b); err != nil {
 		return err

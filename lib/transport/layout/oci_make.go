@@ -37,7 +37,7 @@ func checkLayout(d *disk.Dir) error {
 		if ok, err := readLayoutFile(d); ok || err != nil {
 			return err
 		}
-		return fmt.Errorf("%s is not an OCI layout, don't want to add one to other data (there is %q)", d.Name(), name)
+		return fail(fmt.Sprintf("%s is not an OCI layout, don't want to add one to other data (there is %q)", d.Name(), name), image.ErrUnsupported)
 	}
 	return nil
 }

@@ -132,11 +132,11 @@ func (s *OCISource) choose(ctx context.Context) (oci.Descriptor, error) {
 	case s.ref.Name != "":
 		return s.byName(ctx, s.ref.Name)
 	case s.ref.Index >= len(entries):
-		return oci.Descriptor{}, fmt.Errorf("index %d is too large, only %d entries available", s.ref.Index, len(entries))
+		return oci.Descriptor{}, fail(fmt.Sprintf("index %d is too large, only %d entries available", s.ref.Index, len(entries)), image.ErrNotFound)
 	case s.ref.Index >= 0:
 		return entries[s.ref.Index].desc, nil
 	case len(entries) != 1:
-		return oci.Descriptor{}, errors.New("more than one image in oci, choose an image")
+		return oci.Descriptor{}, fail("more than one image in oci, choose an image", image.ErrUnsupported)
 	}
 	return entries[0].desc, nil
 }
@@ -154,7 +154,7 @@ func (s *OCISource) byName(ctx context.Context, name string) (oci.Descriptor, er
 	}
 	var types []string
 	for _, e := range s.index.entries {
-		if e.name() == name {
+		if e.name == name {
 			types = append(types, e.desc.MediaType)
 		}
 	}
@@ -262,9 +262,9 @@ func (s *OCISource) Tags(context.Context) ([]string, error) {
 	var tags []string
 	seen := map[string]bool{"": true}
 	for _, e := range s.index.entries {
-		if name := e.name(); !seen[name] {
-			seen[name] = true
-			tags = append(tags, name)
+		if !seen[e.name] {
+			seen[e.name] = true
+			tags = append(tags, e.name)
 		}
 	}
 	return tags, nil
