@@ -34,6 +34,8 @@ type Options struct {
 	// index.
 	Instance *oci.Platform
 
+	With image.With // what to copy of that which is attached to the image
+
 	Pin     digest.Digest // the digest that the source's manifest must have; "": any
 	Target  digest.Digest // the digest that what is written must have; "": any
 	Foreign bool          // copy layers that are to be had from URLs only

@@ -80,13 +80,17 @@ func (p *Plan) admit(ctx context.Context, root *image.Tree, have digest.Digest) 
 	if err := root.Parse(); err != nil {
 		return p.o.atSource("read manifest", err)
 	}
-	if p.whole(root) && have == root.Desc.Digest {
+	if p.whole(root) && have == root.Desc.Digest && p.o.With.None() {
 		p.Tree, p.Same = root, true
 		return p.checkTarget()
 	}
 	tree, err := p.choose(ctx, root)
+	if err == nil {
+		p.Tree = tree
+		err = p.attach(ctx, root)
+	}
 	if _, ok := p.src.(image.Sequence); ok && errors.Is(err, image.ErrLater) {
-		p.Later, p.Notes = true, nil
+		p.Later, p.Tree, p.Notes = true, nil, nil
 		return nil
 	}
 	if err != nil {
@@ -95,13 +99,25 @@ func (p *Plan) admit(ctx context.Context, root *image.Tree, have digest.Digest) 
 	if err := oneSize(tree); err != nil {
 		return p.o.atSource("read manifest", err)
 	}
-	p.Tree = tree
 	if err := p.checkTarget(); err != nil {
 		return err
 	}
-	p.Same = have != "" && have == tree.Desc.Digest
 	p.Steps = p.steps(tree)
-	return nil
+	p.Same, err = p.same(ctx, have)
+	return p.o.atDestination("look up what is attached", err)
+}
+
+// same reports whether the destination, whose name stands for have, has all of
+// the tree.
+func (p *Plan) same(ctx context.Context, have digest.Digest) (bool, error) {
+	if have == "" || have != p.Tree.Desc.Digest {
+		return false, nil
+	}
+	if p.o.With.None() {
+		return true, nil
+	}
+	list, known, err := p.missing(ctx)
+	return known && len(list) == 0, err
 }
 
 // whole reports whether all of root is to be copied.

@@ -112,7 +112,7 @@ func (m *mover) commit(ctx context.Context) (Result, error) {
 	if err := m.dst.Commit(ctx, t); err != nil {
 		return Result{}, m.o.atDestination("commit", err)
 	}
-	return m.result(m), nil
+	return m.result(m), m.checkAttached(ctx)
 }
 
 // rest moves the blobs that have not come yet by asking for each.

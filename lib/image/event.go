@@ -18,7 +18,8 @@ type Event struct {
 	Attempt  int            // retry: which one, from 1
 	Attempts int            // retry: of how many
 	Wait     time.Duration  // retry: before it
-	Text     string         // of a retry, warning or commit
+	Text     string         // of a retry, warning or commit; delete: what
+	Err      error          // delete: why it could not be
 }
 
 // A Kind says what an Event tells.
@@ -35,6 +36,8 @@ const (
 	EventSpool    Kind = "spool"    // a blob goes through a file of ours
 	EventWarning  Kind = "warning"
 	EventCommit   Kind = "commit" // manifests and name are written
+	EventDelete   Kind = "delete" // a name or manifest is gone
+	EventQuota    Kind = "quota"  // how many more requests a registry grants
 )
 
 // A Notify is told of events. It may be called from several goroutines, and

@@ -17,6 +17,11 @@ type Tree struct {
 	Raw      oci.Raw
 	Manifest *oci.Manifest // nil for content of a type that Parse does not know
 	Kids     []*Tree       // one for each of Manifest.Manifests; nil where one is left out
+
+	// Attached are the trees that belong to this manifest without being
+	// named in it: see Attach.
+	Attached []*Tree
+	Name     string // of an attached tree: its name; "" if it says itself what its subject is
 }
 
 // A Choice says which entries of an index to take. Nil takes all.
@@ -78,6 +83,13 @@ func match(d oci.Descriptor, got digest.Digest, size int) error {
 
 const parallelManifests = 8 // requests at a time, for one index
 
+func parallel(src Source) int {
+	if _, ok := src.(Sequence); ok {
+		return 1
+	}
+	return parallelManifests
+}
+
 // Grow reads all that is below t, as far as choose takes it: several
 // manifests at a time, each digest once. Every manifest is checked against
 // the descriptor that names it.
@@ -128,12 +140,8 @@ func (g *grower) grow(ctx context.Context, t *Tree, depth int) error {
 func (g *grower) kids(ctx context.Context, t *Tree, keep func(int) bool) error {
 	t.Kids = make([]*Tree, len(t.Manifest.Manifests))
 	first := map[digest.Digest]int{}
-	limit := parallelManifests
-	if _, ok := g.src.(Sequence); ok {
-		limit = 1
-	}
 	eg, ctx := errgroup.WithContext(ctx)
-	eg.SetLimit(limit)
+	eg.SetLimit(parallel(g.src))
 	for i, d := range t.Manifest.Manifests {
 		if !keep(i) {
 			continue
@@ -185,7 +193,8 @@ func check(raw oci.Raw, d oci.Descriptor) (oci.Raw, error) {
 	return raw, nil
 }
 
-// Walk yields the manifests of the tree, each before what it points at.
+// Walk yields the manifests of the tree, each before what it points at and what
+// is attached to it.
 func (t *Tree) Walk() iter.Seq[*Tree] {
 	return func(yield func(*Tree) bool) { t.walk(yield) }
 }
@@ -194,9 +203,11 @@ func (t *Tree) walk(yield func(*Tree) bool) bool {
 	if !yield(t) {
 		return false
 	}
-	for _, k := range t.Kids {
-		if k != nil && !k.walk(yield) {
-			return false
+	for _, list := range [][]*Tree{t.Kids, t.Attached} {
+		for _, k := range list {
+			if k != nil && !k.walk(yield) {
+				return false
+			}
 		}
 	}
 	return true
@@ -301,7 +312,8 @@ func (t *Tree) Rewrite(moved map[digest.Digest]oci.Descriptor) (*Tree, error) {
 	return t.become(t.Raw, kids, now)
 }
 
-// become makes the tree that t is with other descriptors in its manifest.
+// become makes the tree that t is with other descriptors in its manifest. What
+// was attached to t is not attached to that one, which has another digest.
 func (t *Tree) become(raw oci.Raw, kids []*Tree, moved map[digest.Digest]oci.Descriptor) (*Tree, error) {
 	raw, err := raw.Rewrite(moved)
 	if err != nil {

@@ -22,10 +22,11 @@ type Content struct {
 	Root      oci.Descriptor
 	Manifests map[digest.Digest]oci.Raw
 	Blobs     map[digest.Digest][]byte
+	Names     map[string]oci.Descriptor // beside the root, in the same place
 }
 
 func newContent() *Content {
-	return &Content{Manifests: map[digest.Digest]oci.Raw{}, Blobs: map[digest.Digest][]byte{}}
+	return &Content{Manifests: map[digest.Digest]oci.Raw{}, Blobs: map[digest.Digest][]byte{}, Names: map[string]oci.Descriptor{}}
 }
 
 func (c *Content) blob(mediaType string, b []byte) oci.Descriptor {

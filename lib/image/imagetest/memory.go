@@ -130,6 +130,9 @@ func (m *Memory) Commit(_ context.Context, t *image.Tree) error {
 	}
 	for k := range t.Walk() {
 		m.Manifests[k.Desc.Digest] = k.Raw
+		if k.Name != "" {
+			m.Names[k.Name] = k.Desc
+		}
 	}
 	for d := range t.Blobs() {
 		if _, ok := m.Blobs[d.Digest]; !ok && !oci.IsForeign(d) {
