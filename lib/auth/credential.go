@@ -1,10 +1,12 @@
-// Package auth finds what a registry is to be shown: in the auth files of the
-// containers tools, in docker's config.json and in credential helper programs.
+// Package auth finds what a registry is to be shown, and keeps it: in the auth
+// files of the containers tools, in docker's config.json and in credential
+// helper programs.
 //
-// It answers one question, "which credential belongs to this repository", and
-// knows nothing of how a credential is sent: it imports no network and no
-// other room of the library. A credential is matched by exact host and port
-// and by whole path elements, never by a prefix of text.
+// A Finder answers one question, "which credential belongs to this repository";
+// a Store is what login and logout change. Neither knows how a credential is
+// sent: the package imports no network, and of the library only lib/disk. A
+// credential is matched by exact host and port and by whole path elements,
+// never by a prefix of text.
 //
 // Nothing that this package says, in an error or in a warning, holds a secret
 // or a piece of a file's content. Messages tell the file, the place in it and
@@ -76,29 +78,47 @@ type Explicit struct {
 	Username *string // --username
 	Password *string // --password
 	NoCreds  bool    // --no-creds
+	FD       *int    // --creds-fd
+	Command  *string // --creds-command
 }
 
 // Credential returns the credential of the command line. With given false
 // nothing was said, and a Finder has to be asked; with given true the answer
-// is final, also when it is the anonymous credential of --no-creds.
+// is final, also when it is the anonymous credential of --no-creds. What is to
+// be had from FD or Command is not fetched here, and given is false: see
+// Lookup.
 func (e Explicit) Credential() (c Credential, given bool, err error) {
-	switch {
-	case e.Creds != nil && e.NoCreds:
-		err = errors.New("creds and no-creds cannot be specified at the same time")
-	case e.Username != nil && e.NoCreds:
-		err = errors.New("username and no-creds cannot be specified at the same time")
-	case e.Creds != nil && e.Username != nil:
-		err = errors.New("creds and username cannot be specified at the same time")
+	switch err := e.exclusions(); {
+	case err != nil:
+		return Credential{}, false, err
 	case e.Username != nil && e.Password == nil:
-		err = errors.New("password must be specified when username is specified")
+		return Credential{}, false, errors.New("password must be specified when username is specified")
 	case e.Username == nil && e.Password != nil:
-		err = errors.New("username must be specified when password is specified")
+		return Credential{}, false, errors.New("username must be specified when password is specified")
 	case e.Creds != nil:
-		c, err = ParseCreds(*e.Creds)
+		c, err := ParseCreds(*e.Creds)
+		return c, err == nil, err
 	case e.Username != nil:
-		c = Credential{Username: *e.Username, Password: *e.Password}
-	default:
-		return Credential{}, e.NoCreds, nil
+		return Credential{Username: *e.Username, Password: *e.Password}, true, nil
 	}
-	return c, err == nil, err
+	return Credential{}, e.NoCreds, nil
+}
+
+// exclusions returns an error if two sources of a credential are given.
+func (e Explicit) exclusions() error {
+	given := map[string]bool{
+		"creds": e.Creds != nil, "username": e.Username != nil, "no-creds": e.NoCreds,
+		"creds-fd": e.FD != nil, "creds-command": e.Command != nil,
+	}
+	for _, pair := range [][2]string{
+		{"creds", "no-creds"}, {"username", "no-creds"}, {"creds", "username"},
+		{"creds", "creds-fd"}, {"creds", "creds-command"},
+		{"username", "creds-fd"}, {"username", "creds-command"},
+		{"creds-fd", "creds-command"}, {"creds-fd", "no-creds"}, {"creds-command", "no-creds"},
+	} {
+		if given[pair[0]] && given[pair[1]] {
+			return fmt.Errorf("%s and %s cannot be specified at the same time", pair[0], pair[1])
+		}
+	}
+	return nil
 }

@@ -38,7 +38,11 @@ type member struct {
 	key   string
 	value json.RawMessage
 	at    int // offset of the value in the file, in bytes
+	from  int // offset of the key
 }
+
+// end is the offset behind the value.
+func (m member) end() int { return m.at + len(m.value) }
 
 // A file is a parsed auth file. Only the tables named here are looked into;
 // every other key stays in top, raw and in its place, so that a file can be
@@ -50,6 +54,7 @@ type file struct {
 	auths       []member // registry or namespace → entry
 	credHelpers []member // registry → name of a helper program
 	credsStore  *member  // name of the helper program for all other registries
+	legacy      bool     // auths are keys of the top level: a .dockercfg
 }
 
 // readFile reads and parses an auth file. A missing file and a file of no
@@ -127,6 +132,7 @@ func parseFile(path string, data []byte) (*file, error) {
 	}
 	if !known {
 		f.auths = legacyEntries(top)
+		f.legacy = len(f.auths) > 0
 	}
 	return f, nil
 }
@@ -146,11 +152,16 @@ func (f *file) table(m member, name string, known *bool) ([]member, error) {
 func legacyEntries(top []member) []member {
 	var entries []member
 	for _, m := range top {
-		if m.value[0] == '{' && (m.key == "localhost" || strings.ContainsAny(m.key, ".:")) {
+		if m.value[0] == '{' && isHostKey(m.key) {
 			entries = append(entries, m)
 		}
 	}
 	return entries
+}
+
+func isHostKey(key string) bool {
+	host, _, _ := strings.Cut(key, "/")
+	return host == "localhost" || strings.ContainsAny(key, ".:")
 }
 
 // checkSyntax makes sure that the file is one JSON value and nothing more.
@@ -188,11 +199,14 @@ func (f *file) object(m member, name string) ([]member, error) {
 	var members []member
 	seen := make(map[string]bool)
 	for dec.More() {
+		// Between here and the key are white space and a comma.
+		from := int(dec.InputOffset())
+		from += bytes.IndexByte(m.value[from:], '"')
 		key, err := dec.Token()
 		if err != nil {
 			return nil, f.wrong(m.at+int(dec.InputOffset()), "not valid JSON")
 		}
-		one := member{key: key.(string)}
+		one := member{key: key.(string), from: m.at + from}
 		if err := dec.Decode(&one.value); err != nil {
 			return nil, f.wrong(m.at+int(dec.InputOffset()), "not valid JSON")
 		}

@@ -53,9 +53,16 @@ type Finder struct {
 // Errors wrap ErrMalformed, ErrHelper, ErrHelperName, the error of the file
 // system, or that of ctx.
 func (f *Finder) Find(ctx context.Context, repository string) (Credential, error) {
+	c, _, err := f.Locate(ctx, repository)
+	return c, err
+}
+
+// Locate is Find and tells where the credential comes from: the auth file that
+// has it or names the helper program that has it, or the program of Helpers.
+func (f *Finder) Locate(ctx context.Context, repository string) (Credential, Stored, error) {
 	t, err := parseTarget(repository)
 	if err != nil {
-		return Credential{}, err
+		return Credential{}, Stored{}, err
 	}
 	if len(f.Helpers) == 0 {
 		return f.inFiles(ctx, t)
@@ -63,37 +70,36 @@ func (f *Finder) Find(ctx context.Context, repository string) (Credential, error
 	var failed error
 	for _, name := range f.Helpers {
 		var c Credential
+		at := Stored{Key: t.host, Helper: name}
 		if name == FilesHelper {
-			c, err = f.inFiles(ctx, t)
+			c, at, err = f.inFiles(ctx, t)
 		} else {
 			c, err = f.ask(ctx, name, t.servers(t.host))
 		}
 		switch {
 		case ctx.Err() != nil:
-			return Credential{}, err
-		case err != nil && failed != nil:
-			failed = fmt.Errorf("%w; %w", failed, err) // one line, unlike errors.Join
+			return Credential{}, Stored{}, err
 		case err != nil:
-			failed = err
+			failed = chain(failed, err)
 		case !c.IsZero():
-			return c, nil
+			return c, at, nil
 		}
 	}
-	return Credential{}, failed
+	return Credential{}, Stored{}, failed
 }
 
-func (f *Finder) inFiles(ctx context.Context, t target) (Credential, error) {
+func (f *Finder) inFiles(ctx context.Context, t target) (Credential, Stored, error) {
 	for _, path := range f.paths() {
 		file, err := readFile(path)
 		if err != nil {
-			return Credential{}, err
+			return Credential{}, Stored{}, err
 		}
 		c, err := f.inFile(ctx, file, t)
 		if err != nil || !c.IsZero() {
-			return c, err
+			return c, Stored{Key: t.given[0], File: path}, err
 		}
 	}
-	return Credential{}, nil
+	return Credential{}, Stored{}, nil
 }
 
 func (f *Finder) inFile(ctx context.Context, file *file, t target) (Credential, error) {

@@ -66,14 +66,20 @@ func (f *Finder) ask(ctx context.Context, name string, servers []string) (Creden
 	return Credential{}, nil
 }
 
-func (f *Finder) askOne(ctx context.Context, name, server string) (Credential, error) {
-	p := &program{ctx: ctx, name: name, limit: f.HelperTimeout, stderr: f.Stderr}
+// program is a run of the program of that name, which is to answer in JSON.
+func (f *Finder) program(ctx context.Context, name string) *program {
+	p := &program{ctx: ctx, name: name, limit: f.HelperTimeout, stderr: f.Stderr, json: true}
 	if p.limit <= 0 {
 		p.limit = helperTimeout
 	}
 	if p.stderr == nil {
 		p.stderr = os.Stderr
 	}
+	return p
+}
+
+func (f *Finder) askOne(ctx context.Context, name, server string) (Credential, error) {
+	p := f.program(ctx, name)
 	answer, err := client.Get(p.with, server)
 	switch {
 	case credentials.IsErrCredentialsNotFound(err):
@@ -88,6 +94,61 @@ func (f *Finder) askOne(ctx context.Context, name, server string) (Credential, e
 	return Credential{Username: answer.Username, Password: answer.Secret}, nil
 }
 
+// tell has a helper program store a credential.
+func (f *Finder) tell(ctx context.Context, name, server string, c Credential) error {
+	if err := checkHelperName(name); err != nil {
+		return err
+	}
+	entry := &credentials.Credentials{ServerURL: server, Username: c.Username, Secret: c.Password}
+	if c.IdentityToken != "" {
+		entry.Username, entry.Secret = tokenUser, c.IdentityToken
+	}
+	if !utf8.ValidString(entry.Username + entry.Secret) {
+		return fmt.Errorf("%w: it is not UTF-8, which helper programs speak", ErrCredential)
+	}
+	p := f.program(ctx, "docker-credential-"+name)
+	p.json, p.secret = false, entry.Secret
+	return p.failed(client.Store(p.with, entry))
+}
+
+// erase has a helper program forget a credential. That there is none may be
+// ErrNotStored, or no error.
+func (f *Finder) erase(ctx context.Context, name, server string) error {
+	if err := checkHelperName(name); err != nil {
+		return err
+	}
+	p := f.program(ctx, "docker-credential-"+name)
+	p.json = false
+	err := client.Erase(p.with, server)
+	if p.missing {
+		return ErrNotStored
+	}
+	return p.failed(err)
+}
+
+// list returns the servers that a helper program has credentials of, with the
+// user names.
+func (f *Finder) list(ctx context.Context, name string) (map[string]string, error) {
+	if err := checkHelperName(name); err != nil {
+		return nil, err
+	}
+	p := f.program(ctx, "docker-credential-"+name)
+	servers, err := client.List(p.with)
+	return servers, p.failed(err)
+}
+
+// failed returns the error of a run, given what the client says, whose text
+// may quote the output.
+func (p *program) failed(err error) error {
+	switch {
+	case p.err != nil:
+		return fmt.Errorf("%w: %s: %w", ErrHelper, p.name, p.err)
+	case err != nil:
+		return fmt.Errorf("%w: %s: the answer is not understood", ErrHelper, p.name)
+	}
+	return nil
+}
+
 // A program is one run of a helper program, bounded in time and in output. It
 // is a client.Program, and keeps its own error: one that holds no secret.
 type program struct {
@@ -95,9 +156,14 @@ type program struct {
 	name   string
 	limit  time.Duration
 	stderr io.Writer
+	json   bool   // the answer is JSON
+	mute   bool   // the answer may be a secret that reads like a sentence
+	secret string // what it is told, and must not be repeated
 	args   []string
 	stdin  io.Reader
 	err    error
+
+	missing bool // the helper says that it has no such credential
 }
 
 // with is the client.ProgramFunc.
@@ -141,10 +207,11 @@ func (p *program) run() ([]byte, error) {
 	case errors.Is(err, exec.ErrWaitDelay):
 		// The helper ended well, a child of it holds on to the pipe.
 	case err != nil:
-		return out.data.Bytes(), failure(err, out.data.String())
+		p.missing = credentials.IsErrCredentialsNotFoundMessage(out.data.String())
+		return out.data.Bytes(), p.failure(err, out.data.String())
 	}
 	var one json.RawMessage
-	if json.Unmarshal(out.data.Bytes(), &one) != nil {
+	if p.json && json.Unmarshal(out.data.Bytes(), &one) != nil {
 		return nil, errors.New("the answer is not a JSON object")
 	}
 	return out.data.Bytes(), nil
@@ -153,8 +220,11 @@ func (p *program) run() ([]byte, error) {
 // failure describes a run that failed. Helpers write the reason to their
 // standard output, where secrets go too: only what reads like one sentence
 // and cannot be a part of an answer is repeated.
-func failure(err error, out string) error {
+func (p *program) failure(err error, out string) error {
 	reason := strings.TrimSpace(out)
+	if p.mute || p.secret != "" && strings.Contains(reason, p.secret) {
+		return err
+	}
 	if len(reason) > 200 || !strings.Contains(reason, " ") || strings.ContainsAny(reason, "{}\"\n") || !utf8.ValidString(reason) {
 		return err
 	}
