@@ -19,9 +19,9 @@ import (
 //     moment. These two are then as safe as with programs that never lock:
 //     every file is whole under its name, but of two changes to one document
 //     the later may undo the earlier.
-//   - TryLock and Sweep do nothing without one. What they are for is to remove
-//     or take over what a dead writer left, and nothing tells it from what a
-//     living one is at.
+//   - TryLock, Exclude and Sweep do nothing without one. What they are for is to
+//     remove or take over what a dead writer left, or what nobody uses, and
+//     nothing tells it from what a living one is at.
 
 // An outcome is what came of an attempt to lock.
 type outcome int
@@ -55,21 +55,31 @@ func (d *Dir) try(f *os.File, how int) (outcome, error) {
 // Lock locks the file or directory of that name for nobody else, as soon as
 // others allow it or with the error of ctx. Closing the file ends the lock.
 func (d *Dir) Lock(ctx context.Context, name string) (*os.File, error) {
-	return d.lock(ctx, name, unix.LOCK_EX)
+	return d.lock(ctx, name, unix.LOCK_EX, outcome.free, nil)
 }
 
 // LockShared is Lock, together with others that call it.
 func (d *Dir) LockShared(ctx context.Context, name string) (*os.File, error) {
-	return d.lock(ctx, name, unix.LOCK_SH)
+	return d.lock(ctx, name, unix.LOCK_SH, outcome.free, nil)
 }
 
-func (d *Dir) lock(ctx context.Context, name string, how int) (*os.File, error) {
+// Exclude is Lock for whoever is about to remove what others may rely on: an
+// error that wraps errors.ErrUnsupported if nobody can tell who does. Before it
+// waits it calls wait, unless that is nil.
+func (d *Dir) Exclude(ctx context.Context, name string, wait func()) (*os.File, error) {
+	return d.lock(ctx, name, unix.LOCK_EX, outcome.sure, wait)
+}
+
+func (d *Dir) lock(ctx context.Context, name string, how int, enough func(outcome) bool, waits func()) (*os.File, error) {
 	for {
 		f, err := d.openLock(name)
 		if err != nil {
 			return nil, err
 		}
-		err = d.wait(ctx, f, how)
+		got, err := d.wait(ctx, f, how, waits)
+		if err == nil && !enough(got) {
+			err = fmt.Errorf("lock %s: %w", f.Name(), errors.ErrUnsupported)
+		}
 		if err == nil && d.isStill(f, name) {
 			return f, nil
 		}
@@ -81,15 +91,19 @@ func (d *Dir) lock(ctx context.Context, name string, how int) (*os.File, error) 
 	}
 }
 
-func (d *Dir) wait(ctx context.Context, f *os.File, how int) error {
+func (d *Dir) wait(ctx context.Context, f *os.File, how int, waits func()) (outcome, error) {
 	for wait := time.Millisecond; ; wait = min(2*wait, 32*time.Millisecond) {
 		got, err := d.try(f, how)
 		if got != taken || err != nil {
-			return err
+			return got, err
+		}
+		if waits != nil {
+			waits()
+			waits = nil
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return got, context.Cause(ctx)
 		case <-time.After(wait):
 		}
 	}

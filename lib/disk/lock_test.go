@@ -211,11 +211,29 @@ func TestNoLocks(t *testing.T) {
 		if f, err := d.TryLock("a"); f != nil || err != nil {
 			t.Errorf("%v: TryLock = %v, %v; want nil: nobody can tell", errno, f, err)
 		}
+		if f, err := d.Exclude(t.Context(), "a", nil); f != nil || !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%v: Exclude = %v, %v; want %v: nobody can tell", errno, f, err, errors.ErrUnsupported)
+		}
 		f, err := d.Claim("a")
 		if f == nil || err != nil {
 			t.Errorf("%v: Claim = %v, %v; want the file", errno, f, err)
 		}
 		f.Close()
+	}
+}
+
+// Who waits for others is told so, once.
+func TestExclude(t *testing.T) {
+	d := open(t, t.TempDir(), nil)
+	check(t, temp(t, d, "1").Keep("a"))
+	held, err := d.LockShared(t.Context(), "a")
+	check(t, err)
+	waits := 0
+	f, err := d.Exclude(t.Context(), "a", func() { waits++; go held.Close() })
+	check(t, err)
+	defer f.Close()
+	if other, err := d.TryLock("a"); other != nil || err != nil || waits != 1 {
+		t.Errorf("TryLock = %v, %v; Exclude waited %d times; want nil, and 1", other, err, waits)
 	}
 }
 

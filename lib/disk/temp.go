@@ -24,13 +24,20 @@ type Temp struct {
 }
 
 // Temp makes a file in the directory dir of d, whose name begins with prefix.
+// It has the permissions 0644, less the umask.
 func (d *Dir) Temp(dir, prefix string) (*Temp, error) {
+	return d.TempMode(dir, prefix, 0o644)
+}
+
+// TempMode is Temp with other permissions. The file has them from its first
+// moment on: whoever could open it once could read all that is written later.
+func (d *Dir) TempMode(dir, prefix string, mode fs.FileMode) (*Temp, error) {
 	for {
 		name := path.Join(dir, prefix+rand.Text())
 		if err := d.step.at("create", name); err != nil {
 			return nil, err
 		}
-		f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 		if err != nil {
 			return nil, d.whole(err)
 		}
@@ -88,13 +95,22 @@ func (t *Temp) Truncate(size int64) error {
 	return t.file.Truncate(size)
 }
 
-// Chmod changes the permissions, which are 0644 less the umask.
+// Chmod changes the permissions.
 func (t *Temp) Chmod(mode fs.FileMode) error {
 	t.dirty.Store(true)
 	if err := t.dir.step.at("chmod", t.name); err != nil {
 		return err
 	}
 	return t.file.Chmod(mode)
+}
+
+// Chown changes the owner, as os.Chown does: only root may give files away.
+func (t *Temp) Chown(uid, gid int) error {
+	t.dirty.Store(true)
+	if err := t.dir.step.at("chown", t.name); err != nil {
+		return err
+	}
+	return t.file.Chown(uid, gid)
 }
 
 // Sync makes what was written last. Keep does it too, if it has not been done:

@@ -37,6 +37,8 @@ type catalogue struct {
 	parsed map[digest.Digest]*oci.Manifest
 	chosen *choice
 	waits  func() bool // whether manifests that are named may still come; nil for no
+
+	subjects subjects
 }
 
 // choose returns the image that s means. Errors wrap image.ErrLater,
@@ -117,6 +119,9 @@ func (c *catalogue) pickOCI(ix *oci.Manifest, s Selection) (oci.Descriptor, erro
 	case s.Digest != "":
 		return c.pickDigest(all, s.Digest)
 	}
+	if images := slices.DeleteFunc(slices.Clone(all), isAttached); len(images) > 0 {
+		all = images
+	}
 	for _, d := range all {
 		if d.Digest != all[0].Digest {
 			return oci.Descriptor{}, severalOCI(s.View, all)
@@ -126,6 +131,11 @@ func (c *catalogue) pickOCI(ix *oci.Manifest, s Selection) (oci.Descriptor, erro
 		return oci.Descriptor{}, severalOCI(s.View, all)
 	}
 	return all[0], nil
+}
+
+// isAttached reports whether an entry of index.json is no image for itself.
+func isAttached(d oci.Descriptor) bool {
+	return oci.IsAttachedTag(d.Annotations[oci.AnnotationRefName])
 }
 
 func severalOCI(v View, all []oci.Descriptor) error {
@@ -231,14 +241,7 @@ func (c *catalogue) parse(d oci.Descriptor) (*oci.Manifest, error) {
 	if m, ok := c.parsed[d.Digest]; ok {
 		return m, nil
 	}
-	b, err := c.document(blobName(d.Digest), oci.MaxManifest)
-	if err != nil {
-		return nil, err
-	}
-	if d.Digest.Algorithm().FromBytes(b) != d.Digest {
-		return nil, image.ErrMismatch
-	}
-	m, err := oci.Parse(oci.Raw{MediaType: d.MediaType, Bytes: b})
+	m, err := c.read(d)
 	if err != nil {
 		return nil, err
 	}
@@ -247,6 +250,18 @@ func (c *catalogue) parse(d oci.Descriptor) (*oci.Manifest, error) {
 	}
 	c.parsed[d.Digest] = m
 	return m, nil
+}
+
+// read is parse for what need not be remembered.
+func (c *catalogue) read(d oci.Descriptor) (*oci.Manifest, error) {
+	b, err := c.document(blobName(d.Digest), oci.MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	if d.Digest.Algorithm().FromBytes(b) != d.Digest {
+		return nil, image.ErrMismatch
+	}
+	return oci.Parse(oci.Raw{MediaType: d.MediaType, Bytes: b})
 }
 
 // manifest returns the manifest that d describes, whose size may be -1. Nobody

@@ -46,6 +46,9 @@ func (t *target) Commit(ctx context.Context, tree *image.Tree) error {
 	if err := from.temp.Keep(filepath.Base(t.path)); err != nil {
 		return err
 	}
+	t.mu.Lock()
+	t.now = from.laid
+	t.mu.Unlock()
 	return t.dir.Sync(".")
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // A file is an image in a tar that is read in place. It is an image.Source, an
-// image.Ranger, an image.Lister and an image.Maker.
+// image.Ranger, Lister, Namer, Referrer and Maker.
 type file struct {
 	f       *os.File
 	members names[span]
@@ -174,43 +174,56 @@ func (s *file) locate(d digest.Digest) (span, error) {
 	return span{}, fmt.Errorf("blob %s: %w in the archive", d, image.ErrNotFound)
 }
 
-// make makes the manifest of an image that has none. Of a layer that is not
-// compressed the digest is in the configuration, and whoever reads the layer
-// verifies it; compressed ones are read to get theirs.
+// make makes the manifest of the chosen image, which has none.
 func (s *file) make(ctx context.Context, e *dockerImage) (oci.Raw, error) {
 	if s.made != nil {
 		return s.made.raw, nil
 	}
+	made, err := s.makeUp(ctx, e)
+	if err == nil {
+		err = s.sel.checkMade(made.raw)
+	}
+	if err != nil {
+		return oci.Raw{}, err
+	}
+	s.made = made
+	return made.raw, nil
+}
+
+// makeUp makes a manifest. Of a layer that is not compressed the digest is in
+// the configuration, and whoever reads the layer verifies it; compressed ones
+// are read to get theirs.
+func (s *file) makeUp(ctx context.Context, e *dockerImage) (*madeImage, error) {
 	config, err := s.document(memberName(e.Config), oci.MaxManifest)
 	if err != nil {
-		return oci.Raw{}, lost(err)
+		return nil, lost(err)
 	}
 	ids, err := e.diffIDs(config)
 	if err != nil {
-		return oci.Raw{}, err
+		return nil, err
 	}
 	layers := make([]*fileLayer, len(ids))
 	first := map[span]*fileLayer{} // the same member is read once
 	for i, name := range e.Layers {
 		l, err := s.layer(name, ids[i])
 		if err != nil {
-			return oci.Raw{}, lost(err)
+			return nil, lost(err)
 		}
 		if same, ok := first[l.at]; ok {
 			l = same
 		}
 		first[l.at] = l
 		if l.want != ids[i] {
-			return oci.Raw{}, wrongLayer(name, l.want, ids[i])
+			return nil, wrongLayer(name, l.want, ids[i])
 		}
 		layers[i] = l
 	}
 	if err := hashAll(ctx, layers); err != nil {
-		return oci.Raw{}, err
+		return nil, err
 	}
 	at, _, err := s.members.find(memberName(e.Config))
 	if err != nil {
-		return oci.Raw{}, err
+		return nil, err
 	}
 	made := &madeImage{spans: map[digest.Digest]span{digest.FromBytes(config): at}}
 	descs := make([]oci.Descriptor, len(layers))
@@ -219,11 +232,7 @@ func (s *file) make(ctx context.Context, e *dockerImage) (oci.Raw, error) {
 		made.spans[l.desc.Digest] = l.at
 	}
 	made.raw = makeManifest(config, descs)
-	if err := s.sel.checkMade(made.raw); err != nil {
-		return oci.Raw{}, err
-	}
-	s.made = made
-	return made.raw, nil
+	return made, nil
 }
 
 // A fileLayer is a layer of a docker archive in a file.
@@ -310,22 +319,4 @@ func (l *fileLayer) hash(ctx context.Context) error {
 	}
 	l.desc.Digest = digest.NewDigest(digest.SHA256, stored)
 	return nil
-}
-
-// Tags implements image.Lister: the names of all images, in the order of the
-// archive.
-func (s *file) Tags(context.Context) ([]string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all, err := s.cat.list(s.sel.View)
-	if err != nil {
-		return nil, err
-	}
-	var tags []string
-	for _, l := range all {
-		if l.Name != "" {
-			tags = append(tags, l.Name)
-		}
-	}
-	return tags, nil
 }

@@ -110,32 +110,51 @@ type holdings struct {
 	annotations map[string]string // of index.json
 	entries     []oci.Descriptor  // of index.json
 	docker      []dockerImage
-	trees       []*image.Tree // what entries name, each digest once
+	trees       []*image.Tree // what entries name, each digest once, without what is attached
+	latest      *image.Tree   // the one that was added, with what is attached
+	fresh       map[*image.Tree]bool
 	has         func(digest.Digest) bool
 	view        View // that must be there
 }
 
-// add adds an image. Names that it shares with others move to it, and an image
-// that loses its last name goes. No name counts as one.
+// add adds an image, and what is attached to it. Names that it shares with
+// others move to it, and an image that loses its last name goes. No name counts
+// as one.
 func (h *holdings) add(t *image.Tree, o *Options) error {
-	if h.view = o.View; h.view == Docker && (t.Manifest == nil || single(t) == nil) {
+	root := bare(t)
+	h.view = o.View
+	switch {
+	case h.view == Docker && (t.Manifest == nil || single(root) == nil):
 		return fmt.Errorf("%w: a docker archive holds images for one platform, and this is none", image.ErrUnsupported)
+	case h.view == Docker && root != t:
+		return fmt.Errorf("%w: a docker archive has no place for what is attached to an image", image.ErrUnsupported)
 	}
 	labels := o.labels()
 	if len(labels) == 0 {
 		labels = []label{{}}
 	}
+	was := h.bases()
+	h.latest, h.fresh = t, map[*image.Tree]bool{}
+	h.set(root, labels...)
+	if err := h.addAttached(t); err != nil {
+		return err
+	}
+	h.dropOrphans(was)
+	h.addDocker(root, o.tags())
+	return nil
+}
+
+// set gives t its names, which it may have taken from others. One without a
+// name takes the place of another image, but not of a referrer.
+func (h *holdings) set(t *image.Tree, labels ...label) {
 	h.entries = slices.DeleteFunc(h.entries, func(d oci.Descriptor) bool {
-		return slices.ContainsFunc(labels, func(l label) bool { return l.names(d) })
+		return slices.ContainsFunc(labels, func(l label) bool { return l.names(d) && (l != label{} || !h.refers(d)) })
 	})
 	for _, l := range labels {
 		h.entries = append(h.entries, l.entry(t))
 	}
-	h.trees = append(slices.DeleteFunc(h.trees, func(old *image.Tree) bool {
-		return old.Desc.Digest == t.Desc.Digest || !h.named(old)
-	}), t)
-	h.addDocker(t, o.tags())
-	return nil
+	h.trees = append(slices.DeleteFunc(h.trees, func(old *image.Tree) bool { return old.Desc.Digest == t.Desc.Digest }), t)
+	h.fresh[t] = true
 }
 
 // names reports whether l is the name that an entry of index.json has.
@@ -295,13 +314,12 @@ func (h *holdings) index() []byte {
 // blobs returns the blobs of all images, each once. Of those that were there
 // before, some may not be in the archive, and are not to be.
 func (h *holdings) blobs(seen map[digest.Digest]bool) []oci.Descriptor {
-	latest := h.trees[len(h.trees)-1]
 	sizes := map[digest.Digest]oci.Descriptor{} // the new image knows best
-	for d := range latest.Blobs() {
+	for d := range h.latest.Blobs() {
 		sizes[d.Digest] = d
 	}
 	var parts [3][]oci.Descriptor
-	for _, t := range h.trees {
+	for _, t := range h.inOrder() {
 		configs := map[digest.Digest]bool{}
 		for k := range t.Walk() {
 			if k.Manifest != nil && k.Manifest.Config != nil {

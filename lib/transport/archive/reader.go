@@ -21,7 +21,7 @@ import (
 // memory, within bounds, until it is known what it is. Next must be called
 // until it says io.EOF: only then has the end of the stream been seen.
 //
-// It is an image.Sequence and an image.Maker.
+// It is an image.Sequence, Lister, Namer, Referrer and Maker.
 type Reader struct {
 	sel    Selection
 	src    io.Reader
@@ -100,30 +100,37 @@ func (r *Reader) Next(ctx context.Context) (*blob.Blob, error) {
 
 // Manifest implements image.Source. It reads on as far as nothing is in the
 // way that Next has to give out.
-func (r *Reader) Manifest(ctx context.Context, d digest.Digest) (oci.Raw, error) {
-	for {
-		raw, err := r.manifest(d)
-		if !errors.Is(err, image.ErrLater) {
-			return raw, err
-		}
-		if err := r.goOn(ctx); err != nil {
-			return oci.Raw{}, err
-		}
-	}
+func (r *Reader) Manifest(ctx context.Context, d digest.Digest) (raw oci.Raw, err error) {
+	err = r.look(ctx, func() error {
+		raw, err = r.manifest(d)
+		return err
+	})
+	return raw, err
 }
 
 // Blob implements image.Source, for what waits in memory.
 func (r *Reader) Blob(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {
+	var b []byte
+	err := r.look(ctx, func() (err error) {
+		b, err = r.small(d.Digest)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(reader{ctx, bytes.NewReader(b)}), nil
+}
+
+// look reads on until f finds what it looks for, or it cannot be found, or
+// something is in the way that Next has to give out: image.ErrLater.
+func (r *Reader) look(ctx context.Context, f func() error) error {
 	for {
-		b, err := r.small(d.Digest)
-		if err == nil {
-			return io.NopCloser(reader{ctx, bytes.NewReader(b)}), nil
-		}
+		err := f()
 		if !errors.Is(err, image.ErrLater) {
-			return nil, err
+			return err
 		}
 		if err := r.goOn(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
 }

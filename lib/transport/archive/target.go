@@ -19,7 +19,7 @@ import (
 // A target is an archive that is written to a file. As soon as the tree is
 // known so is the place of every member: blobs are written at the same time,
 // each where it belongs, and the file has the same bytes as a stream. It is an
-// image.Destination, an image.Beginner and an image.Resolver.
+// image.Destination, Beginner, Resolver, Lister, Namer and Referrer.
 //
 // The new archive is written beside the old one, under a hidden name. Between
 // the last look at the old one and the rename, the directory is locked, so that
@@ -34,7 +34,9 @@ type target struct {
 	mu     sync.Mutex
 	dir    *disk.Dir  // that path is in; nil before the first write
 	temp   *disk.Temp // in dir
-	begun  digest.Digest
+	begun  string     // the identity of the tree that members have places for
+	laid   *holdings  // of the new archive
+	now    *holdings  // of what is there; nil before Commit
 	docs   []placedDocument
 	places map[digest.Digest]*place
 	end    int64 // behind the last member that has a place
@@ -84,7 +86,7 @@ func (t *target) Begin(ctx context.Context, tree *image.Tree) error {
 // lay gives all members of the archive their places, in order.
 func (t *target) lay(tree *image.Tree) error {
 	switch t.begun {
-	case tree.Desc.Digest:
+	case identity(tree):
 		return nil
 	case "":
 	default:
@@ -114,7 +116,7 @@ func (t *target) lay(tree *image.Tree) error {
 			return err
 		}
 	}
-	t.begun = tree.Desc.Digest
+	t.begun, t.laid = identity(tree), h
 	return nil
 }
 

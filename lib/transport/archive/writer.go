@@ -22,7 +22,7 @@ import (
 type Writer struct {
 	o    Options
 	out  *outflow
-	head digest.Digest // of the image that the head is for; "" before it
+	head string // the identity of the tree that the head is for; "" before it
 	sent map[digest.Digest]bool
 	err  error
 }
@@ -111,7 +111,7 @@ func (w *Writer) do(ctx context.Context, f func() error) error {
 
 func (w *Writer) writeHead(t *image.Tree) error {
 	switch w.head {
-	case t.Desc.Digest:
+	case identity(t):
 		return nil
 	case "":
 	default:
@@ -133,7 +133,7 @@ func (w *Writer) writeHead(t *image.Tree) error {
 			w.sent[sum] = true
 		}
 	}
-	w.head = t.Desc.Digest
+	w.head = identity(t)
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/imgtools/imgtools/lib/disk"
+	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/image/imagetest"
 	"github.com/imgtools/imgtools/lib/oci"
 )
@@ -32,7 +33,8 @@ type job struct {
 	Dir    string
 	Name   string
 	Images []string // what to write one after the other, as NAME=TEXT,TEXT...
-	KillAt int      // the step to be killed at, from 1; 0: none
+	Delete []image.Deletion
+	KillAt int // the step to be killed at, from 1; 0: none
 	Jobs   int
 }
 
@@ -48,6 +50,13 @@ func child() int {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
+	}
+	if j.Delete == nil {
+		return 0
+	}
+	if err := remove(j.Dir, killAt(j.KillAt), j.Delete...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	return 0
 }

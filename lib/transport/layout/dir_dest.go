@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -180,11 +181,25 @@ func (d *DirDestination) keep() {
 	d.kept = true
 }
 
+// Begin implements image.Beginner: it refuses what Commit would.
+func (d *DirDestination) Begin(_ context.Context, t *image.Tree) error {
+	for k := range t.Walk() {
+		if len(k.Attached) > 0 {
+			return fmt.Errorf("%w: a directory of dir: has no place for what is attached to an image", image.ErrUnsupported)
+		}
+	}
+	return nil
+}
+
 // Commit implements image.Destination. Errors: image.ErrIncomplete if a blob
-// of the tree is missing, image.ErrMismatch.
+// of the tree is missing, image.ErrMismatch, image.ErrUnsupported if anything
+// is attached to it.
 func (d *DirDestination) Commit(ctx context.Context, t *image.Tree) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if err := d.Begin(ctx, t); err != nil {
+		return err
 	}
 	if err := d.open(); err != nil {
 		return err

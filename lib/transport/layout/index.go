@@ -24,7 +24,7 @@ type index struct {
 
 type entry struct {
 	raw  json.RawMessage
-	desc oci.Descriptor // type, digest and size
+	desc oci.Descriptor // type, digest, size and artifact type
 	name string         // "" for none
 }
 
@@ -83,7 +83,7 @@ func nextEntry(dec *json.Decoder) (entry, error) {
 
 func parseEntry(raw json.RawMessage) (entry, error) {
 	e := entry{raw: raw}
-	o, err := parseObject(raw, "mediaType", "digest", "size", "annotations", "platform")
+	o, err := parseObject(raw, "mediaType", "digest", "size", "artifactType", "annotations", "platform")
 	if err != nil {
 		return e, err
 	}
@@ -93,15 +93,16 @@ func parseEntry(raw json.RawMessage) (entry, error) {
 		}
 	}
 	var d struct {
-		MediaType   string            `json:"mediaType"`
-		Digest      digest.Digest     `json:"digest"`
-		Size        int64             `json:"size"`
-		Annotations map[string]string `json:"annotations"`
+		MediaType    string            `json:"mediaType"`
+		Digest       digest.Digest     `json:"digest"`
+		Size         int64             `json:"size"`
+		ArtifactType string            `json:"artifactType"`
+		Annotations  map[string]string `json:"annotations"`
 	}
 	if err := json.Unmarshal(raw, &d); err != nil {
 		return e, fmt.Errorf("%w: %v", oci.ErrInvalid, err)
 	}
-	e.desc = oci.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+	e.desc = oci.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: d.ArtifactType}
 	e.name = d.Annotations[oci.AnnotationRefName]
 	return e, nil
 }
@@ -164,11 +165,16 @@ func (x *index) unnamed(d oci.Descriptor) int {
 // set makes the name stand for d, or adds d without a name, and reports
 // whether that changed anything. What the name stood for stays in the index
 // without a name, unless it is there without one already; an entry for d that
-// has no name gets it.
+// has no name gets it. But where the name is one that belongs to a digest, what
+// it stood for is of no use any more, and goes.
 func (x *index) set(name string, d oci.Descriptor) (bool, error) {
 	if name != "" {
 		if i := x.named(name); i >= 0 && x.entries[i].is(d) {
 			return false, nil
+		}
+		if oci.IsAttachedTag(name) {
+			x.remove(func(e entry) bool { return e.name == name })
+			return true, x.add(d, name)
 		}
 		if err := x.unname(name); err != nil {
 			return false, err
@@ -193,6 +199,20 @@ func (x *index) set(name string, d oci.Descriptor) (bool, error) {
 	}
 	x.entries[i] = e
 	return true, nil
+}
+
+// add adds an entry at the end.
+func (x *index) add(d oci.Descriptor, name string) error {
+	e, err := newEntry(d, name)
+	x.entries = append(x.entries, e)
+	return err
+}
+
+// remove removes entries, and reports whether there were any.
+func (x *index) remove(which func(entry) bool) bool {
+	n := len(x.entries)
+	x.entries = slices.DeleteFunc(x.entries, which)
+	return len(x.entries) < n
 }
 
 // unname takes a name away from every entry that has it.

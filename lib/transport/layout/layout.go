@@ -20,6 +20,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -36,11 +37,15 @@ const (
 	stagePrefix = ".img-stage-" // directories
 )
 
-// Options are what OpenOCI and CreateOCI can be told besides the name.
+// Options are what OpenOCI, CreateOCI and OpenShelf can be told besides the
+// name.
 type Options struct {
 	// SharedBlobs is a directory that blobs lie in, as ALGORITHM/HEX, in
 	// place of the layout's own blobs/; "" for none.
 	SharedBlobs string
+
+	// Notify is told what a Shelf deletes.
+	Notify image.Notify
 }
 
 // A told error has a text that scripts match on, and the error that it is.
@@ -220,8 +225,9 @@ func complete(ctx context.Context, t *image.Tree, has func(context.Context, oci.
 	return nil
 }
 
-// manifests returns the manifests of t, each digest once, each behind what it
-// points at: the last one is t. They have been checked against their digests.
+// manifests returns the manifests of t and those attached to them, each digest
+// once, each behind what it points at and what is attached to it: the last one
+// is t. They have been checked against their digests.
 func manifests(t *image.Tree) ([]*image.Tree, error) {
 	var all []*image.Tree
 	seen := map[digest.Digest]bool{}
@@ -231,7 +237,7 @@ func manifests(t *image.Tree) ([]*image.Tree, error) {
 			return nil
 		}
 		seen[t.Desc.Digest] = true
-		for _, k := range t.Kids {
+		for _, k := range slices.Concat(t.Kids, t.Attached) {
 			if err := add(k); err != nil {
 				return err
 			}

@@ -17,12 +17,12 @@ import (
 )
 
 // An OCIDestination writes one image into an OCI layout, beside what is in
-// it. It is an image.Destination.
+// it. It is an image.Destination, Lister, Namer and Referrer.
 //
 // Any number of writers may be at work on one layout: none loses what another
 // one added. They hold two locks. A shared one on the directory blobs/, from
-// the first Has or Put to Close, says that blobs are relied upon: whoever
-// deletes blobs has to take it exclusively. An exclusive one on the file
+// the first use to Close, says that blobs are relied upon: whoever deletes
+// blobs, a Shelf, has to take it exclusively. An exclusive one on the file
 // oci-layout, inside the first and for a moment only, is for whoever reads
 // index.json and writes it anew. Nobody ever turns the one into the other, so
 // two writers cannot wait for each other.
@@ -37,6 +37,10 @@ type OCIDestination struct {
 	root  *disk.Dir // the layout
 	guard *os.File  // its blobs/, locked
 	blobs *disk.Dir // where blobs are
+
+	looked  sync.Mutex
+	listing *listing    // of index.json
+	seen    fs.FileInfo // when it was
 }
 
 // CreateOCI prepares to write the image l.Name, or one without a name, to the
@@ -183,13 +187,18 @@ func (d *OCIDestination) openBlobs(create bool) error {
 }
 
 // Commit implements image.Destination: all is on the disk before index.json
-// names it. An index.json that says the same already is not written. Errors:
+// names it, and all names come at once, those of what is attached too. An
+// index.json that says the same already is not written. Errors:
 // image.ErrIncomplete if a blob of the tree is missing, image.ErrMismatch,
 // image.ErrTooLarge if index.json would have more than 16 MiB or 100,000
-// entries.
+// entries, reference.ErrFormat if something attached has a name that cannot be
+// one here.
 func (d *OCIDestination) Commit(ctx context.Context, t *image.Tree) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if err := checkNames(t); err != nil {
+		return err
 	}
 	if _, err := d.open(ctx, true); err != nil {
 		return err
@@ -209,11 +218,7 @@ func (d *OCIDestination) Commit(ctx context.Context, t *image.Tree) error {
 	if err := d.syncBlobs(); err != nil {
 		return err
 	}
-	root := t.Desc
-	if root.Platform == nil {
-		root.Platform = d.platform(t)
-	}
-	return d.name(ctx, root)
+	return d.name(ctx, t)
 }
 
 func (d *OCIDestination) putManifest(ctx context.Context, t *image.Tree) error {
@@ -260,37 +265,6 @@ func (d *OCIDestination) platform(t *image.Tree) *oci.Platform {
 		return nil
 	}
 	return &oci.Platform{Architecture: c.Architecture, OS: c.OS, Variant: c.Variant}
-}
-
-// name writes the image into index.json.
-func (d *OCIDestination) name(ctx context.Context, root oci.Descriptor) error {
-	lock, err := d.root.Lock(ctx, layoutFile)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	x := newIndex()
-	b, err := readFile(d.root, indexFile, maxIndex)
-	if err == nil {
-		x, err = parseIndex(b)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", indexFile, err)
-	}
-	changed, err := x.set(d.ref.Name, root)
-	if err != nil || !changed {
-		return err
-	}
-	b = x.bytes()
-	if len(b) > maxIndex || len(x.entries) > maxEntries {
-		return fmt.Errorf("%s: %w: more than %d bytes or %d entries", indexFile, image.ErrTooLarge, maxIndex, maxEntries)
-	}
-	if err := putBytes(d.root, indexFile, b); err != nil {
-		return err
-	}
-	return d.root.Sync(".")
 }
 
 // Close implements image.Destination. Blobs that were put stay, with or

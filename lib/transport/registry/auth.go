@@ -30,8 +30,8 @@ type authorizer struct {
 	flight *flight
 }
 
-func newAuthorizer(r *repository, own scope) *authorizer {
-	return &authorizer{repo: r, asking: make(chan struct{}, 1), own: scopeSet{own}, scopes: scopeSet{own}}
+func newAuthorizer(r *repository, own ...scope) *authorizer {
+	return &authorizer{repo: r, asking: make(chan struct{}, 1), own: own, scopes: own}
 }
 
 // expect makes tokens, from now on, good for another scope too.
@@ -175,7 +175,7 @@ func (a *authorizer) credential(ctx context.Context) (Credential, error) {
 	var c Credential
 	if ask := a.repo.o.Credential; ask != nil {
 		var err error
-		if c, err = ask(ctx, a.repo.ref.Name()); err != nil {
+		if c, err = ask(ctx, strings.TrimSuffix(a.repo.ref.Name(), "/")); err != nil { // a registry alone has no path
 			return Credential{}, err
 		}
 	}

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 
@@ -11,14 +12,14 @@ import (
 )
 
 // blobAt opens a blob from offset bytes into it. What breaks off is resumed.
-func (s *session) blobAt(ctx context.Context, d oci.Descriptor, offset int64) (*download, error) {
+func (s *session) blobAt(ctx context.Context, d oci.Descriptor, offset int64) (io.ReadCloser, error) {
 	if err := oci.CheckDigest(d.Digest); err != nil {
 		return nil, err
 	}
 	if offset < 0 || d.Size >= 0 && offset > d.Size {
 		return nil, fmt.Errorf("%s: no byte %d in it", d.Digest, offset)
 	}
-	dl := &download{s: s, d: d, off: offset}
+	dl := &download{s: s, d: d, off: offset, end: max(d.Size, -1)}
 	dl.sources = []*request{{method: http.MethodGet, path: s.path("blobs", d.Digest.String())}}
 	if s.o.ForeignURLs && len(d.URLs) > 0 {
 		var err error
@@ -30,12 +31,17 @@ func (s *session) blobAt(ctx context.Context, d oci.Descriptor, offset int64) (*
 	if offset == d.Size {
 		return dl, nil // Read knows that it is at the end
 	}
-	if err := s.retry.do(ctx, dl.connect); err != nil {
+	open := func() (io.ReadCloser, error) { return dl, s.retry.do(ctx, dl.connect) }
+	if size := s.pieceSize(d.Size - offset); size > 0 {
+		open = func() (io.ReadCloser, error) { return s.inPieces(dl, size) }
+	}
+	rc, err := open()
+	if err != nil {
 		err = dl.wrap(err)
 		dl.cancel()
 		return nil, err
 	}
-	return dl, nil
+	return rc, nil
 }
 
 // maxURLs is how many of a foreign layer's URLs are tried.

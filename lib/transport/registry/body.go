@@ -12,6 +12,7 @@ type body struct {
 	r     io.Reader
 	size  int64 // -1: not known
 	watch *watch
+	limit *Limiter
 
 	gone chan struct{} // closed when nobody wants the body any more
 	once sync.Once
@@ -29,7 +30,8 @@ func newBody(size int64, r func(gone <-chan struct{}) io.Reader) *body {
 	return b
 }
 
-// Read lets the watch rest while it waits for what is to be sent.
+// Read lets the watch rest while it waits for what is to be sent, and for the
+// limit on that.
 func (b *body) Read(p []byte) (int, error) {
 	b.busy.Lock()
 	defer b.busy.Unlock()
@@ -39,7 +41,10 @@ func (b *body) Read(p []byte) (int, error) {
 	default:
 	}
 	b.watch.ours(sending)
-	n, err := b.r.Read(p)
+	n, err := b.r.Read(b.limit.some(p))
+	if !b.limit.wait(b.gone, n) {
+		return 0, errBodyClosed
+	}
 	b.watch.network(sending, b.watch.idle)
 	return n, err
 }

@@ -21,7 +21,8 @@ const (
 )
 
 // A Destination writes one image to a registry. It is an image.Destination
-// that mounts, resolves, lists tags and wants to know the tree beforehand.
+// that mounts, resolves, lists tags and referrers, looks up other names, and
+// wants to know the tree beforehand.
 type Destination struct {
 	*session
 	mounts    atomic.Bool // the registry has been seen to mount
@@ -46,18 +47,28 @@ func (r *Repository) Destination() *Destination {
 }
 
 // Expect is told, best before the first request, where blobs will come from.
-// If that is a Source of the same registry, they will be mounted from there,
-// and tokens are asked for that allow it.
+// If that is a Source of the same registry, or has one, they will be mounted
+// from there, and tokens are asked for that allow it.
 func (d *Destination) Expect(src image.Source) {
-	if s, ok := src.(*Source); ok && d.Shares(s) && s.ref.Path != d.ref.Path {
-		d.auth.expect(repositoryScope(s.ref.Path, "pull"))
+	for _, s := range sourcesOf(src) {
+		if s.remote.same(d.remote) && s.ref.Path != d.ref.Path {
+			d.auth.expect(repositoryScope(s.ref.Path, "pull"))
+		}
 	}
 }
 
 // Shares reports whether src is of the same registry.
-func (d *Destination) Shares(src image.Source) bool {
-	s, ok := src.(*Source)
-	return ok && s.remote.same(d.remote)
+func (d *Destination) Shares(src image.Source) bool { return d.shared(src) != nil }
+
+// shared returns the Source of the same registry that src is or has, nil if
+// there is none.
+func (d *Destination) shared(src image.Source) *Source {
+	for _, s := range sourcesOf(src) {
+		if s.remote.same(d.remote) {
+			return s
+		}
+	}
+	return nil
 }
 
 // Wants says that layers should be compressed.
@@ -84,7 +95,8 @@ func (d *Destination) Resolve(ctx context.Context) (digest.Digest, error) {
 	if d.ref.Unknown {
 		return "", fmt.Errorf("%s: %w: it has no name yet", d.ref.Name(), image.ErrNotFound)
 	}
-	return d.resolve(ctx, nameOf(d.ref))
+	now, err := d.find(ctx, nameOf(d.ref))
+	return now.Digest, err
 }
 
 // Has reports whether the repository has a blob of that digest and size.
@@ -100,8 +112,8 @@ func (d *Destination) Mount(ctx context.Context, desc oci.Descriptor, src image.
 	}
 	d.Expect(src)
 	from := d.ref.Path
-	if d.Shares(src) {
-		from = src.(*Source).ref.Path
+	if s := d.shared(src); s != nil {
+		from = s.ref.Path
 	}
 	there, err := d.mount(ctx, desc, from)
 	if err != nil {
@@ -122,27 +134,55 @@ func (d *Destination) Put(ctx context.Context, b *blob.Blob) (oci.Descriptor, er
 }
 
 // Commit writes the manifests of the tree by their digests, those below before
-// those above, and the root last, under the destination's name. A tree that
-// does not have the name's digest is refused before anything is sent.
+// those above; then what is attached, after its subjects, but for what is there
+// already; and the root last, under the destination's name. Where the registry
+// does not list referrers by itself, they are added to the list under the tag of
+// their subject. A tree that does not have the name's digest is refused before
+// anything is sent.
 func (d *Destination) Commit(ctx context.Context, t *image.Tree) error {
 	if err := d.checkPin(t); err != nil {
 		return err
 	}
-	for _, level := range levels(t) {
-		g, ctx := errgroup.WithContext(ctx)
-		g.SetLimit(parallelPuts)
-		for _, k := range level {
-			g.Go(func() error { return d.putManifest(ctx, k.Desc.Digest.String(), rawOf(k)) })
-		}
-		if err := g.Wait(); err != nil {
-			return err
-		}
+	if err := d.putBelow(ctx, t); err != nil {
+		return err
 	}
 	name := nameOf(d.ref)
 	if name == "" {
 		name = t.Raw.Digest().String()
 	}
-	return d.putManifest(ctx, name, rawOf(t))
+	put := ""
+	if referred(t) {
+		if put = t.Desc.Digest.String(); d.ref.Digest != "" {
+			put = name
+		}
+		if _, err := d.putManifest(ctx, put, rawOf(t), ""); err != nil {
+			return err
+		}
+	}
+	if err := d.putAttached(ctx, t); err != nil || name == put {
+		return err
+	}
+	_, err := d.putManifest(ctx, name, rawOf(t), "")
+	return err
+}
+
+// putBelow writes the manifests below t, several at a time, those below before
+// those above.
+func (d *Destination) putBelow(ctx context.Context, t *image.Tree) error {
+	for _, level := range levels(t) {
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(parallelPuts)
+		for _, k := range level {
+			g.Go(func() error {
+				_, err := d.putManifest(ctx, k.Desc.Digest.String(), rawOf(k), "")
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rawOf returns the manifest with the type that the tree knows it by.
@@ -184,9 +224,6 @@ func levels(t *image.Tree) [][]*image.Tree {
 	return out[:root]
 }
 
-// Tags lists the tags of the repository.
-func (d *Destination) Tags(ctx context.Context) ([]string, error) { return d.tags(ctx) }
-
 // Close cancels uploads that were not used, within a second or two, and lets
 // go of connections.
 func (d *Destination) Close() error {
@@ -221,4 +258,6 @@ var (
 	_ image.Resolver    = (*Destination)(nil)
 	_ image.Sharer      = (*Destination)(nil)
 	_ image.Lister      = (*Destination)(nil)
+	_ image.Namer       = (*Destination)(nil)
+	_ image.Referrer    = (*Destination)(nil)
 )

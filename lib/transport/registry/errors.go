@@ -73,7 +73,7 @@ func (e *Error) sentinel() error {
 		}
 		return image.ErrUnauthorized
 	}
-	if err, ok := codeErrors[e.Code]; ok {
+	if err, ok := codeErrors[e.Code]; ok && e.Status != http.StatusRequestEntityTooLarge { // some call that SIZE_INVALID
 		return err
 	}
 	if err, ok := statusErrors[e.Status]; ok {
@@ -233,7 +233,8 @@ func clean(s string, limit int) string {
 }
 
 // retryAfter reads a Retry-After header, in seconds or as a date (RFC 9110,
-// section 10.2.3). It is below 0 if there is none that can be read.
+// section 10.2.3), or else when a quota that is used up is granted again. It
+// is below 0 if there is nothing that can be read.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	s := strings.TrimSpace(h.Get("Retry-After"))
 	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
@@ -241,10 +242,10 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	}
 	at, err := http.ParseTime(s)
 	if err != nil {
+		if q, ok := parseQuota(h, now); ok && q.remaining == 0 {
+			return q.reset
+		}
 		return -1
 	}
-	if date, err := http.ParseTime(h.Get("Date")); err == nil {
-		now = date // the server's clock, for its own date
-	}
-	return max(0, at.Sub(now))
+	return max(0, at.Sub(clock(h, now)))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/imgtools/imgtools/lib/blob"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
+	"github.com/imgtools/imgtools/lib/reference"
 )
 
 // accept is what a manifest may be. Registries that convert manifests keep to
@@ -25,9 +26,14 @@ const accept = oci.MediaTypeManifest + ", " + oci.MediaTypeIndex + ", " +
 // digest is checked against it; what the registry says the digest is can make
 // it wrong, but not right.
 func (s *session) manifest(ctx context.Context, name string, want digest.Digest) (oci.Raw, error) {
+	raw, _, err := s.getManifest(ctx, name, want)
+	return raw, err
+}
+
+// getManifest is manifest with the answer's header.
+func (s *session) getManifest(ctx context.Context, name string, want digest.Digest) (raw oci.Raw, header http.Header, err error) {
 	req := &request{method: http.MethodGet, path: s.path("manifests", name), header: http.Header{"Accept": {accept}}}
-	var raw oci.Raw
-	err := s.ask(ctx, req, func(resp *response) error {
+	err = s.ask(ctx, req, func(resp *response) error {
 		if resp.ContentLength > oci.MaxManifest {
 			return fmt.Errorf("%w: %d bytes, more than %d", image.ErrTooLarge, resp.ContentLength, oci.MaxManifest)
 		}
@@ -35,17 +41,23 @@ func (s *session) manifest(ctx context.Context, name string, want digest.Digest)
 		if err != nil {
 			return err
 		}
-		mediaType, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
-		raw = oci.Raw{MediaType: strings.ToLower(strings.TrimSpace(mediaType)), Bytes: b}
+		header = resp.Header
+		raw = oci.Raw{MediaType: mediaType(header), Bytes: b}
 		if want != "" && raw.DigestBy(want.Algorithm()) != want {
 			return fmt.Errorf("%w: it is %s", image.ErrMismatch, raw.DigestBy(want.Algorithm()))
 		}
 		return checkDeclared(resp.Header, raw)
 	})
 	if err != nil {
-		return oci.Raw{}, fmt.Errorf("reading manifest %s in %s: %w", name, s.ref.Name(), err)
+		return oci.Raw{}, nil, fmt.Errorf("reading manifest %s in %s: %w", name, s.ref.Name(), err)
 	}
-	return raw, nil
+	return raw, header, nil
+}
+
+// mediaType returns the type of an answer's content, without parameters.
+func mediaType(h http.Header) string {
+	t, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.ToLower(strings.TrimSpace(t))
 }
 
 // declared returns the digest that an answer's header gives, "" if it is none.
@@ -64,27 +76,46 @@ func checkDeclared(h http.Header, raw oci.Raw) error {
 	return nil
 }
 
-// resolve returns the digest of the manifest called name, by HEAD if the
-// registry is good at that.
-func (s *session) resolve(ctx context.Context, name string) (digest.Digest, error) {
+// Find returns what a name in the repository, a tag or a digest, stands for:
+// the digest, media type and size of its manifest. Errors wrap
+// image.ErrNotFound if it stands for nothing, ErrUnauthorized, ErrDenied or
+// ErrNetwork, and reference.ErrFormat for what is no name.
+func (s *session) Find(ctx context.Context, name string) (oci.Descriptor, error) {
+	if !reference.ValidTag(name) && oci.CheckDigest(digest.Digest(name)) != nil {
+		return oci.Descriptor{}, fmt.Errorf("%.300q is neither a tag nor a digest: %w", name, reference.ErrFormat)
+	}
+	return s.find(ctx, name)
+}
+
+// find asks by HEAD if the registry is good at that, and reads the manifest if
+// it is not.
+func (s *session) find(ctx context.Context, name string) (oci.Descriptor, error) {
 	req := &request{method: http.MethodHead, path: s.path("manifests", name), header: http.Header{"Accept": {accept}}}
-	var d digest.Digest
+	var d oci.Descriptor
 	err := s.ask(ctx, req, func(resp *response) error {
-		d = declared(resp.Header)
+		d = oci.Descriptor{MediaType: mediaType(resp.Header), Digest: declared(resp.Header), Size: resp.ContentLength}
 		return nil
 	})
 	var answer *Error
 	if err != nil && !(errors.As(err, &answer) && noHead(answer.Status)) {
-		return "", fmt.Errorf("reading manifest %s in %s: %w", name, s.ref.Name(), err)
+		return oci.Descriptor{}, fmt.Errorf("reading manifest %s in %s: %w", name, s.ref.Name(), err)
 	}
-	if err == nil && d != "" {
+	want := digest.Digest(name)
+	if oci.CheckDigest(want) != nil {
+		want = ""
+	}
+	if err == nil && d.Digest != "" && d.Size > 0 && (want == "" || want == d.Digest) {
 		return d, nil
 	}
-	raw, err := s.manifest(ctx, name, "")
+	raw, err := s.manifest(ctx, name, want)
 	if err != nil {
-		return "", err
+		return oci.Descriptor{}, err
 	}
-	return raw.Digest(), nil
+	d = raw.Descriptor()
+	if want != "" {
+		d.Digest = want
+	}
+	return d, nil
 }
 
 // noHead reports whether a status may mean that HEAD is not known.
@@ -92,17 +123,26 @@ func noHead(status int) bool {
 	return status == http.StatusBadRequest || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented
 }
 
-// putManifest writes a manifest under a name, a tag or its digest.
-func (s *session) putManifest(ctx context.Context, name string, raw oci.Raw) error {
+// putManifest writes a manifest under a name, a tag or its digest. match, if
+// not "", is the tag (RFC 9110, entity tag) of what the name has to stand for
+// until then. The digest that comes back is of the subject under which the
+// registry will list the manifest, "" if it does not.
+func (s *session) putManifest(ctx context.Context, name string, raw oci.Raw, match string) (subject digest.Digest, err error) {
 	req := &request{
 		method: http.MethodPut,
 		path:   s.path("manifests", name),
 		header: http.Header{"Content-Type": {raw.MediaType}},
 		memory: raw.Bytes,
 	}
-	err := s.ask(ctx, req, func(resp *response) error { return checkDeclared(resp.Header, raw) })
-	if err != nil {
-		return fmt.Errorf("uploading manifest %s to %s: %w", name, s.ref.Name(), err)
+	if match != "" {
+		req.header.Set("If-Match", match)
 	}
-	return nil
+	err = s.ask(ctx, req, func(resp *response) error {
+		subject = digest.Digest(resp.Header.Get("Oci-Subject"))
+		return checkDeclared(resp.Header, raw)
+	})
+	if err != nil {
+		return "", fmt.Errorf("uploading manifest %s to %s: %w", name, s.ref.Name(), err)
+	}
+	return subject, nil
 }

@@ -10,9 +10,17 @@ import (
 // a proxy before it, does not take a request of more.
 var steps = [...]int64{16 << 20, 4 << 20, 1 << 20, 512 << 10}
 
+// maxResent is how often a blob may be sent, as far as it was sent at all,
+// beside what Retry allows: a registry that takes a little more each time, and
+// forgets it, would have it a thousand times.
+const maxResent = 8
+
 // mend decides what to do after a break. It returns nil when it is worth going
 // on, and the reason why not otherwise.
 func (u *upload) mend(ctx context.Context, err error) error {
+	if u.breaks++; u.breaks > maxResumes+u.off>>20 || u.resent > u.far*int64(maxResent+u.d.retry.Times) {
+		return err
+	}
 	if errors.Is(err, errAgain) {
 		if u.rounds++; u.rounds > maxRounds {
 			return err
@@ -23,18 +31,24 @@ func (u *upload) mend(ctx context.Context, err error) error {
 	if errors.As(err, &answer) && !answer.passing() {
 		return u.adapt(answer, err)
 	}
-	if u.breaks++; u.breaks > maxResumes+u.off>>20 {
-		return err
-	}
 	u.unsure = true
 	u.tries++
 	if err := u.d.retry.pause(ctx, u.tries, err); err != nil {
 		return err
 	}
-	if u.tries >= 2 && u.chunk == 0 && u.left() > steps[0] && u.feed.canSeek() {
-		u.chunk = steps[0] // so that something of it lasts
+	if u.tries >= 2 && u.left() > steps[0] {
+		u.divide()
 	}
 	return nil
+}
+
+// divide goes on with chunks, or smaller ones, so that something of what is
+// sent lasts: a proxy may cut off what is too large for it without a word. If
+// that helps, it is done so with other blobs too.
+func (u *upload) divide() {
+	if n := u.step(); n > 0 {
+		u.chunk, u.divided = n, true
+	}
 }
 
 // adapt goes on in another way after an answer that asks for that, if it does.
@@ -46,7 +60,7 @@ func (u *upload) adapt(answer *Error, err error) error {
 		return u.smaller(err)
 	case answer.Code == "DIGEST_INVALID" || answer.Code == "SIZE_INVALID":
 		return u.restart(err)
-	case outOfStep(answer):
+	case u.at != nil && outOfStep(answer):
 		u.unsure = true
 		if u.tries++; u.tries > u.d.retry.Times {
 			return err
@@ -85,18 +99,28 @@ func outOfStep(e *Error) bool {
 
 // smaller goes on with smaller chunks, if there are any, for all blobs.
 func (u *upload) smaller(err error) error {
+	n := u.step()
+	if n == 0 {
+		return err
+	}
+	u.chunk, u.unsure = n, true
+	u.d.chunk.Store(n)
+	return nil
+}
+
+// step returns the largest size of a chunk that is less than what was sent
+// with one request, 0 if there is none, or nothing can be sent again.
+func (u *upload) step() int64 {
 	tried := u.left()
 	if u.chunk > 0 && (tried < 0 || u.chunk < tried) {
 		tried = u.chunk
 	}
 	for _, n := range steps {
-		if (tried < 0 || n < tried) && n >= u.at.min && u.feed.canSeek() {
-			u.chunk, u.unsure = n, true
-			u.d.chunk.Store(n)
-			return nil
+		if (tried < 0 || n < tried) && (u.at == nil || n >= u.at.min) && u.feed.canSeek() {
+			return n
 		}
 	}
-	return err
+	return 0
 }
 
 // restart begins anew, once, if the registry may have put parts together

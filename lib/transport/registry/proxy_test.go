@@ -2,12 +2,16 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -59,6 +63,82 @@ func TestProxy(t *testing.T) {
 			t.Errorf("to %s: the proxy was asked for %q", target, asked)
 		}
 		mu.Unlock()
+	}
+}
+
+// A proxy that speaks TLS, and asks for a certificate, is shown none: the one
+// that there is, is for the registry behind it, which gets it. Who a redirect
+// leads to gets none, and the proxy's password goes to the proxy alone.
+func TestSecureProxy(t *testing.T) {
+	m := makeImage(1, 10)
+	s := registrytest.StartTLS(t, registrytest.Options{})
+	m.store(s.Registry, "a", "v1")
+	cdn := s.Open("cdn")
+	s.Inject(onBlobs(registrytest.RedirectTo(cdn)))
+	var mu sync.Mutex
+	var asked, certs int
+	proxy := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, q *http.Request) {
+		mu.Lock()
+		asked++
+		if len(q.TLS.PeerCertificates) > 0 {
+			certs++
+		}
+		mu.Unlock()
+		if q.Method != http.MethodConnect || q.Header.Get("Proxy-Authorization") != basic(Credential{Username: "ali", Password: "hush"}) {
+			rw.WriteHeader(http.StatusProxyAuthRequired)
+			return
+		}
+		conn, err := to(q.Host)(q.Context())
+		if err != nil {
+			rw.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		rw.WriteHeader(http.StatusOK)
+		client, buf, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		splice(client, buf, conn)
+	}))
+	proxy.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	proxy.StartTLS()
+	t.Cleanup(proxy.Close)
+	o, dir := quick(), t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(s.CertDir)); err != nil {
+		t.Fatal(err)
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: proxy.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(dir, "proxy.crt"), ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.CertDir = dir
+	o.Network.Inward = true // all of this is on loopback
+	src := source(t, s.Addr+"/a:v1", o)
+	find := via(func(*http.Request) (*url.URL, error) {
+		return url.Parse(strings.Replace(proxy.URL, "://", "://ali:hush@", 1))
+	})
+	src.remote.home.Proxy, src.remote.away.Proxy = find, find
+	if _, err := readBlob(src, m.layers[0]); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	if asked != 2 || certs != 0 {
+		t.Errorf("the proxy was asked %d times and saw %d certificates; want 2 and 0", asked, certs)
+	}
+	mu.Unlock()
+	for _, q := range s.Requests() {
+		if want := q.Origin == registrytest.Main; q.ClientCert != want || q.Header.Get("Proxy-Authorization") != "" {
+			t.Errorf("%s: client certificate %v, headers %v; want %v", q.Origin, q.ClientCert, q.Header, want)
+		}
+	}
+	src.remote.free()
+
+	// a proxy that nobody vouches for is not spoken to
+	o.CertDir, o.Retry.Times = s.CertDir, -1
+	src = source(t, s.Addr+"/a:v1", o)
+	src.remote.home.Proxy = find
+	if _, err := src.Manifest(context.Background(), ""); err == nil || !strings.Contains(err.Error(), "proxyconnect tcp: tls:") || strings.Contains(err.Error(), "hush") {
+		t.Errorf("through an unknown proxy: %v; want an error about its certificate", err)
 	}
 }
 

@@ -2,11 +2,12 @@
 // registries that follow the OCI distribution-spec or the Docker registry
 // HTTP API V2.
 //
-// It reads and writes one repository. The first request is the one that is
-// needed, and authentication, plain HTTP on loopback and mounts are learned
-// from the answers. Everything that a server says is taken as a stranger's
-// word: where a request may go is decided in origin.go, guard.go and
-// redirect.go, what a credential may be shown to in auth.go, how much of an
+// It reads, writes and tidies one repository, reads from several that mirror each
+// other, and asks a registry what it has. The first request is the one that is
+// needed, and authentication, plain HTTP on loopback, mounts and who lists
+// referrers are learned from the answers. Everything that a server says is taken
+// as a stranger's word: where a request may go is decided in origin.go, guard.go
+// and redirect.go, what a credential may be shown to in auth.go, how much of an
 // answer is read in each place that reads one, and how often and how long is
 // tried in retry.go and watch.go.
 //
@@ -18,7 +19,9 @@ package registry
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/imgtools/imgtools/lib/image"
@@ -41,7 +44,8 @@ type Options struct {
 
 	// Credential is asked once, when the registry first wants to know who we
 	// are, for the credential of a repository, such as
-	// "docker.io/library/busybox". Nil is anonymous.
+	// "docker.io/library/busybox" or, by Check and Catalog, of a registry,
+	// "docker.io". Nil is anonymous.
 	Credential func(ctx context.Context, repository string) (Credential, error)
 
 	// Token is shown to a registry that asks for a bearer token, in place of
@@ -57,6 +61,7 @@ type Options struct {
 	ForeignURLs bool
 
 	// ChunkSize, if not 0, is how many bytes of a blob one request uploads.
+	// Below 0 is an error of New.
 	ChunkSize int64
 
 	Network Network
@@ -79,13 +84,22 @@ const (
 	Never
 )
 
-// Network holds limits of what a request may take, and where it may go. Zero
-// durations stand for the defaults.
+// Network holds limits of what a request may take, and where and how it may
+// go. Zero durations stand for the defaults, and nil is no limit.
 type Network struct {
 	Connect   time.Duration // to connect; 30 s
 	Handshake time.Duration // of TLS; 10 s
 	Header    time.Duration // from the end of a request to its answer; 60 s
 	Idle      time.Duration // that the network may be silent within one; 60 s
+
+	Rate      *Limiter // of requests to the registry itself
+	Bandwidth *Limiter // of bytes of bodies, both ways together
+
+	// Ranges, if 2 or more, is how many requests at a time read a blob of
+	// 64 MiB or more, one such blob at a time, in some 12 MiB of memory.
+	Ranges int
+
+	TLS TLS
 
 	// Inward lets servers send us to loopback, private and link-local
 	// addresses, also if the registry itself is at none.
@@ -119,6 +133,8 @@ type repository struct {
 	remote *remote
 	retry  *retrier
 
+	unlisted atomic.Bool // the registry has no referrers API
+
 	mu     sync.Mutex
 	warned map[string]bool
 	pool   sync.Pool // of *[]byte, pieceSize long
@@ -130,10 +146,21 @@ const bufferSize = 128 << 10
 
 // New returns the repository that ref is in. It reads o.CertDir, but sends
 // nothing. Errors are those of lib/reference, for a ref that no parser
-// returned, and of reading certificates.
+// returned, of reading certificates, and of options that mean nothing.
 func New(ref reference.Docker, o Options) (*Repository, error) {
 	if err := checkReference(ref); err != nil {
 		return nil, err
+	}
+	r, err := newRepository(ref, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Repository{r}, nil
+}
+
+func newRepository(ref reference.Docker, o Options) (*repository, error) {
+	if o.ChunkSize < 0 {
+		return nil, fmt.Errorf("chunks of %d bytes: want 0 or more", o.ChunkSize)
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "imgtools"
@@ -142,14 +169,30 @@ func New(ref reference.Docker, o Options) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Repository{&repository{
+	retry := newRetrier(o.Retry, o.Side, o.Notify)
+	m.heed = (&quotaWatch{domain: ref.Domain, retry: retry}).see
+	return &repository{
 		ref:    ref,
 		o:      o,
 		remote: m,
-		retry:  newRetrier(o.Retry, o.Side, o.Notify),
+		retry:  retry,
 		warned: map[string]bool{},
 		pool:   sync.Pool{New: func() any { b := make([]byte, pieceSize); return &b }},
-	}}, nil
+	}, nil
+}
+
+// atHost is New for what is asked of a registry and not of a repository in it.
+// Such a repository has no path.
+func atHost(host string, o Options) (*repository, error) {
+	name := host
+	if !strings.Contains(host, ":") {
+		name += ":443" // or the parser could take it for part of a path
+	}
+	ref, err := reference.ParseDocker(name + "/path")
+	if err != nil || ref.Domain != name {
+		return nil, fmt.Errorf("%.300q is not the host of a registry: %w", host, reference.ErrFormat)
+	}
+	return newRepository(reference.Docker{Domain: host}, o)
 }
 
 // Reference returns the reference that all this is about.

@@ -35,8 +35,12 @@ type remote struct {
 	trace func(string, string, int, time.Duration)
 	guard guard
 
-	home *http.Transport // to the registry, with client certificates
-	away *http.Transport // to others, and for strangers' requests; guarded
+	home  *http.Transport   // to the registry, with client certificates
+	away  *http.Transport   // to others, and for strangers' requests; guarded
+	relay *tls.Config       // to proxies
+	heed  func(http.Header) // is shown the head of each of the registry's answers
+
+	stock stock // for one blob at a time that is read in pieces
 
 	origin  atomic.Pointer[origin] // of the registry, once known
 	probing chan struct{}          // held by whoever finds it out
@@ -55,10 +59,13 @@ func newRemote(name string, o Options) (*remote, error) {
 		trace:   o.Trace,
 		guard:   guard{inward: o.Network.Inward},
 		probing: make(chan struct{}, 1),
+		stock:   stock{memory: aheadMemory, least: aheadLeast},
 	}
 	away := config.Clone()
 	away.ClientSessionCache = tls.NewLRUClientSessionCache(0) // to resume a session is to show the certificate that was shown in it
 	m.away = m.transport(away, m.dialAway)
+	m.relay = config.Clone()
+	m.relay.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	config.Certificates = certs
 	m.home = m.transport(config, m.dialHome)
 	if o := m.originWith("https"); !m.plain {
@@ -103,30 +110,6 @@ func (m *remote) transport(c *tls.Config, dial func(context.Context, string, str
 	}
 }
 
-// A route is what is known of the way that a request will take.
-type route struct{ proxied atomic.Bool }
-
-type routeKey struct{}
-
-// via returns a transport's Proxy, which notes whether a request takes one.
-func via(find func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
-	return func(r *http.Request) (*url.URL, error) {
-		u, err := find(r)
-		if err != nil { // it would quote the setting, which may hold a password
-			return nil, errors.New("the proxy that the environment names is not a valid URL")
-		}
-		if way, ok := r.Context().Value(routeKey{}).(*route); ok && u != nil {
-			way.proxied.Store(true)
-		}
-		return u, nil
-	}
-}
-
-func proxied(ctx context.Context) bool {
-	way, ok := ctx.Value(routeKey{}).(*route)
-	return ok && way.proxied.Load()
-}
-
 // A dialFunc connects to an address. It asks check, if not nil, about the one
 // that the name turned out to be, before anything is sent there.
 type dialFunc func(ctx context.Context, network, addr string, check func(netip.Addr) error) (net.Conn, error)
@@ -145,29 +128,6 @@ func dialer(timeout time.Duration) dialFunc {
 		}
 		return d.DialContext(ctx, network, addr)
 	}
-}
-
-func (m *remote) dialHome(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := m.limit.dial(ctx, network, addr, nil)
-	if err != nil {
-		return nil, err
-	}
-	if !proxied(ctx) {
-		m.guard.arrived(c.RemoteAddr())
-	}
-	return conn{c}, nil
-}
-
-func (m *remote) dialAway(ctx context.Context, network, addr string) (net.Conn, error) {
-	check := m.guard.check
-	if proxied(ctx) { // the address is the proxy's, which the user chose
-		check = nil
-	}
-	c, err := m.limit.dial(ctx, network, addr, check)
-	if err != nil {
-		return nil, err
-	}
-	return conn{c}, nil
 }
 
 // A conn is a network connection that bodies are written to in large pieces.
@@ -193,23 +153,27 @@ func (c conn) ReadFrom(r io.Reader) (int64, error) {
 // exchange sends one request and returns the head of its answer; the body is
 // to be closed. Nothing is repeated or followed here.
 func (m *remote) exchange(ctx context.Context, req *request, u *url.URL, auth string) (*http.Response, error) {
-	t := m.home
-	if req.stranger || !m.isHome(u) {
+	t, own := m.home, m.isHome(u)
+	if own && !m.limit.Rate.wait(ctx.Done(), 1) {
+		return nil, context.Cause(ctx)
+	}
+	if req.stranger || !own {
 		t = m.away
 		if err := m.guard.checkName(u); err != nil {
 			return nil, err
 		}
 	}
-	own, cancel := context.WithCancelCause(context.WithValue(ctx, routeKey{}, &route{}))
+	life, cancel := context.WithCancelCause(context.WithValue(ctx, routeKey{}, &route{}))
 	w := newWatch(cancel, m.limit.Idle)
+	answer := m.hurry(ctx, w)
 	var secure atomic.Bool
-	own = httptrace.WithClientTrace(own, &httptrace.ClientTrace{
+	life = httptrace.WithClientTrace(life, &httptrace.ClientTrace{
 		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { secure.Store(err == nil) },
 		GotConn:          func(httptrace.GotConnInfo) { w.network(sending, m.limit.Idle) },
-		WroteRequest:     func(httptrace.WroteRequestInfo) { w.network(sending, m.limit.Header+req.slow) },
+		WroteRequest:     func(httptrace.WroteRequestInfo) { w.network(sending, answer+req.slow) },
 	})
 	began := time.Now()
-	resp, err := t.RoundTrip(m.build(own, req, u, auth, w))
+	resp, err := t.RoundTrip(m.build(life, req, u, auth, w))
 	w.ours(answered)
 	if m.trace != nil {
 		status := 0
@@ -219,11 +183,14 @@ func (m *remote) exchange(ctx context.Context, req *request, u *url.URL, auth st
 		m.trace(req.method, bare(u), status, time.Since(began))
 	}
 	if err != nil {
-		err = failure(ctx, own, req.method, u, err, secure.Load())
+		err = failure(ctx, life, req.method, u, err, secure.Load())
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &watched{resp.Body, w, cancel, ctx, own, req.method, u}
+	if own && m.heed != nil {
+		m.heed(resp.Header)
+	}
+	resp.Body = &watched{resp.Body, w, m.limit.Bandwidth, cancel, ctx, life, req.method, u}
 	return resp, nil
 }
 
@@ -242,7 +209,7 @@ func (m *remote) build(ctx context.Context, req *request, u *url.URL, auth strin
 		b = newBody(int64(len(req.memory)), func(<-chan struct{}) io.Reader { return bytes.NewReader(req.memory) })
 	}
 	if b != nil {
-		b.watch = w
+		b.watch, b.limit = w, m.limit.Bandwidth
 		context.AfterFunc(ctx, func() { b.Close() }) // or RoundTrip would wait for its reader
 		out.Body, out.ContentLength = b, b.size
 	}

@@ -35,6 +35,11 @@ type download struct {
 	etag string        // of what came so far, if it is a strong one
 	anew bool          // the server's ranges are wrong: it is asked for the whole
 	off  int64         // of the next byte to give out
+	end  int64         // how many bytes there are, -1 while nobody said
+	last int64         // of the body: the byte before which it ends, 0 if at end
+
+	until  int64 // the byte before which to stop asking, 0 for end
+	strict bool  // only that range will do, and not everything
 
 	lost    error // why there is no body
 	fresh   int64 // bytes since the last try
@@ -50,7 +55,7 @@ func (d *download) Read(p []byte) (int, error) {
 	defer d.mu.Unlock()
 	for d.err == nil {
 		if d.body == nil {
-			if d.d.Size >= 0 && d.off == d.d.Size {
+			if d.end >= 0 && d.off == d.end {
 				d.err = io.EOF
 			} else if err := d.reconnect(); err != nil {
 				d.err = d.wrap(err)
@@ -66,22 +71,21 @@ func (d *download) Read(p []byte) (int, error) {
 
 // read reads what comes, and notes how it ended.
 func (d *download) read(p []byte) int {
-	if d.d.Size >= 0 {
-		p = p[:min(int64(len(p)), d.d.Size+1-d.off)]
+	if d.end >= 0 {
+		p = p[:min(int64(len(p)), d.end+1-d.off)]
 	}
 	n, err := d.body.Read(p)
 	d.off += int64(n)
 	d.fresh += int64(n)
-	whole := d.d.Size >= 0 && d.off == d.d.Size
 	switch {
-	case d.d.Size >= 0 && d.off > d.d.Size:
-		d.err = fmt.Errorf("%s: %w: it is longer than %d bytes", d.d.Digest, image.ErrMismatch, d.d.Size)
+	case d.end >= 0 && d.off > d.end:
+		d.err = fmt.Errorf("%s: %w: it is longer than %d bytes", d.d.Digest, image.ErrMismatch, d.end)
 	case err == nil:
 		return n
-	case err == io.EOF && (whole || d.d.Size < 0):
+	case err == io.EOF && (d.end < 0 || d.off == d.end):
 		d.err = io.EOF
 	case err == io.EOF:
-		d.lost = fmt.Errorf("%w: the answer has ended after %d of %d bytes", errShort, d.off, d.d.Size)
+		d.lost = fmt.Errorf("%w: the answer has ended after %d of %d bytes", errShort, d.off, d.end)
 	default:
 		d.lost = err
 	}
@@ -150,8 +154,9 @@ func (d *download) connect() error {
 }
 
 func (d *download) open(req request) error {
-	if d.off > 0 && !d.anew {
-		req.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", d.off)}}
+	asked := !d.anew && (d.off > 0 || d.until > 0)
+	if asked {
+		req.header = http.Header{"Range": {d.rangeHeader()}}
 		if d.etag != "" {
 			req.header.Set("If-Range", d.etag)
 		}
@@ -160,11 +165,12 @@ func (d *download) open(req request) error {
 	if err != nil {
 		return err
 	}
+	d.last = 0
 	switch resp.StatusCode {
 	case http.StatusOK:
 		err = d.whole(resp)
 	case http.StatusPartialContent:
-		if err = d.part(resp); err != nil {
+		if err = d.part(resp, asked); err != nil {
 			d.anew = true
 		}
 	case http.StatusRequestedRangeNotSatisfiable:
@@ -184,11 +190,24 @@ func (d *download) open(req request) error {
 	return nil
 }
 
+func (d *download) rangeHeader() string {
+	if d.until > 0 {
+		return fmt.Sprintf("bytes=%d-%d", d.off, d.until-1)
+	}
+	return fmt.Sprintf("bytes=%d-", d.off)
+}
+
 // whole takes an answer with all of the blob, and drops what has been given
 // out already.
 func (d *download) whole(resp *response) error {
-	if n := resp.ContentLength; n >= 0 && d.d.Size >= 0 && n != d.d.Size {
-		return fmt.Errorf("%w: it has %d bytes, not %d", image.ErrMismatch, n, d.d.Size)
+	if d.strict {
+		return cut(http.MethodGet, resp.Request.URL, "asked for a range, got everything")
+	}
+	if n := resp.ContentLength; n >= 0 {
+		if d.end >= 0 && n != d.end {
+			return fmt.Errorf("%w: it has %d bytes, not %d", image.ErrMismatch, n, d.end)
+		}
+		d.end = n
 	}
 	n, err := blob.Copy(io.Discard, io.LimitReader(resp.Body, d.off))
 	if err == nil && n < d.off {
@@ -197,16 +216,19 @@ func (d *download) whole(resp *response) error {
 	return err
 }
 
-// part takes an answer with the rest of the blob, or the beginning of that.
-func (d *download) part(resp *response) error {
+// part takes an answer with the rest of the blob, or the beginning of that. It
+// has to say how much there is if nothing else does: its own end need not be
+// that of the blob.
+func (d *download) part(resp *response, asked bool) error {
 	r, ok := parseContentRange(resp.Header.Get("Content-Range"))
 	n := resp.ContentLength
 	switch {
-	case d.off == 0 || !ok || r.first != d.off,
-		d.d.Size >= 0 && (r.last >= d.d.Size || r.total >= 0 && r.total != d.d.Size),
+	case !asked || !ok || r.first != d.off,
+		d.end < 0 && r.total < 0, d.end >= 0 && (r.last >= d.end || r.total >= 0 && r.total != d.end),
 		n >= 0 && n != r.last-r.first+1:
 		return cut(http.MethodGet, resp.Request.URL, "asked for the bytes from %d on, got the range %.60q", d.off, resp.Header.Get("Content-Range"))
 	}
+	d.end, d.last = max(d.end, r.total), r.last+1
 	return nil
 }
 

@@ -75,15 +75,16 @@ func (r *retrier) pause(ctx context.Context, n int, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if n > r.Times || !passing(err) {
+	if n > r.Times || !passing(err) || hurried(ctx) {
 		return err
 	}
 	wait := r.backoff(n)
 	var answer *Error
 	if errors.As(err, &answer) && answer.retryAfter >= 0 {
-		if wait, err = r.grant(answer.retryAfter, err); wait < 0 {
-			return err
+		if _, why := r.extend(answer.retryAfter); why != nil {
+			return fmt.Errorf("%w: %w", err, why)
 		}
+		wait = max(wait, answer.retryAfter) // who says "at once" gets no storm
 	}
 	r.tell(n, wait, err)
 	return sleep(ctx, wait)
@@ -112,11 +113,12 @@ func (r *retrier) backoff(n int) time.Duration {
 	return d*3/4 + rand.N(d/2+1)
 }
 
-// grant makes all requests wait as long as the server of one of them asks
-// for. It returns -1 and why not, if that is too long.
-func (r *retrier) grant(d time.Duration, err error) (time.Duration, error) {
+// extend makes all requests wait as long as the server asks for, and reports
+// whether that is longer than they do already. If it is too long, they do not,
+// and it returns why.
+func (r *retrier) extend(d time.Duration) (longer bool, why error) {
 	if d > maxWait {
-		return -1, fmt.Errorf("%w: the server asks to wait %v, longer than %v", err, d, maxWait)
+		return false, fmt.Errorf("the server asks to wait %v, longer than %v", d, maxWait)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,12 +126,12 @@ func (r *retrier) grant(d time.Duration, err error) (time.Duration, error) {
 	more := now.Add(d).Sub(later(now, r.gate))
 	if more > 0 {
 		if r.spent+more > r.Budget {
-			return -1, fmt.Errorf("%w: the server asks to wait %v more after %v, longer than %v in all", err, d, r.spent.Round(time.Second), r.Budget)
+			return false, fmt.Errorf("the server asks to wait %v more after %v, longer than %v in all", d, r.spent.Round(time.Second), r.Budget)
 		}
 		r.spent += more
 		r.gate = now.Add(d)
 	}
-	return d, err
+	return more > 0, nil
 }
 
 // hold waits until requests may be sent.

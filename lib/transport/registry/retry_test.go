@@ -115,8 +115,8 @@ func TestRetryWaits(t *testing.T) {
 		{"by itself", Retry{}, registrytest.Reply(503, "", ""), 2250 * time.Millisecond, 3750 * time.Millisecond, ""},
 		{"by itself, slower", Retry{Delay: 10 * time.Second}, registrytest.Reply(503, "", ""), 22500 * time.Millisecond, 37500 * time.Millisecond, ""},
 		{"seconds", Retry{}, registrytest.Busy(429, "30"), 60 * time.Second, 61 * time.Second, ""},
-		{"now", Retry{}, registrytest.Busy(503, "0"), 0, time.Second, ""},
-		{"a date", Retry{}, registrytest.Busy(429, date(40*time.Second)), 40 * time.Second, 41 * time.Second, ""},
+		{"now", Retry{}, registrytest.Busy(503, "0"), 2250 * time.Millisecond, 3750 * time.Millisecond, ""},                       // that would be a storm
+		{"a date", Retry{}, registrytest.Busy(429, date(40*time.Second)), 41500 * time.Millisecond, 42500 * time.Millisecond, ""}, // then it is past: as "now"
 		{"too long", Retry{}, registrytest.Busy(429, "61"), 0, 0, "the server asks to wait 1m1s, longer than 1m0s"},
 		{"an hour", Retry{}, registrytest.Busy(429, "3600"), 0, 0, "the server asks to wait 1h0m0s, longer than 1m0s"},
 		{"too long in all", Retry{}, registrytest.Busy(429, "60"), 60 * time.Second, 61 * time.Second, "the server asks to wait 1m0s more after 1m0s, longer than 1m30s in all"},
@@ -339,10 +339,10 @@ func TestPauseGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRetrier(Retry{}, "", nil)
 		began := time.Now()
-		r.grant(5*time.Second, nil)
+		r.extend(5 * time.Second)
 		go func() {
 			time.Sleep(3 * time.Second)
-			r.grant(10*time.Second, nil)
+			r.extend(10 * time.Second)
 		}()
 		if err := r.hold(context.Background()); err != nil || time.Since(began) != 13*time.Second {
 			t.Errorf("hold = %v after %v; want 13 s", err, time.Since(began))

@@ -61,17 +61,44 @@ func (m *remote) atHome(ctx context.Context, exchange func(scheme string) (*http
 		return exchange(o.scheme)
 	}
 	defer func() { <-m.probing }()
-	scheme := "https"
-	resp, err := exchange(scheme)
-	if err != nil && ctx.Err() == nil && m.plain && m.lacksTLS(err) {
-		scheme = "http"
-		resp, err = exchange(scheme)
-	}
+	scheme, resp, err := m.probe(ctx, exchange)
 	if err == nil {
 		o := m.originWith(scheme)
 		m.origin.Store(&o)
 	}
 	return resp, err
+}
+
+// probe runs an exchange, and returns the scheme that it worked with.
+func (m *remote) probe(ctx context.Context, exchange func(scheme string) (*http.Response, error)) (string, *http.Response, error) {
+	const secure, plain = "https", "http"
+	resp, err := exchange(secure)
+	if err == nil || !m.plain || ctx.Err() != nil {
+		return secure, resp, err
+	}
+	if hungUp(err) { // once may be an accident
+		if resp, err = exchange(secure); err == nil || ctx.Err() != nil {
+			return secure, resp, err
+		}
+	}
+	if !hungUp(err) && !m.lacksTLS(err) {
+		return "", nil, err
+	}
+	resp, failed := exchange(plain)
+	if failed == nil && hungUp(err) && resp.StatusCode == http.StatusBadRequest {
+		resp.Body.Close() // so they say who want TLS and do not get it
+		return "", nil, err
+	}
+	return plain, resp, failed
+}
+
+// hungUp reports whether an attempt to speak TLS ended without a word.
+func hungUp(err error) bool {
+	var failed *netError
+	if errors.As(err, &failed) && failed.secure {
+		return false
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // lacksTLS reports whether an attempt to speak TLS failed because nobody
@@ -83,8 +110,6 @@ func (m *remote) lacksTLS(err error) bool {
 	case errors.As(err, &failed) && failed.secure:
 		return false
 	case errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch):
-		return true
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return true
 	case errors.Is(err, syscall.ECONNREFUSED):
 		_, _, err := net.SplitHostPort(m.name)

@@ -16,8 +16,14 @@ type session struct {
 	auth *authorizer
 }
 
+// session returns one with the repository; sessionFor one with the registry,
+// for which tokens are to have these scopes.
 func (r *repository) session(actions ...string) *session {
-	return &session{r, newAuthorizer(r, repositoryScope(r.ref.Path, actions...))}
+	return r.sessionFor(repositoryScope(r.ref.Path, actions...))
+}
+
+func (r *repository) sessionFor(scopes ...scope) *session {
+	return &session{r, newAuthorizer(r, scopes...)}
 }
 
 // path is the path of a URL at the registry, about the repository.

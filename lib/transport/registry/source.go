@@ -13,7 +13,7 @@ import (
 )
 
 // A Source reads one image from a registry. It is an image.Source that opens
-// blobs in the middle and lists tags.
+// blobs in the middle, lists tags and referrers, and looks up other names.
 type Source struct{ *session }
 
 // Source opens the repository for reading. It sends nothing.
@@ -61,9 +61,6 @@ func (s *Source) BlobAt(ctx context.Context, d oci.Descriptor, offset int64) (io
 	return dl, nil
 }
 
-// Tags lists the tags of the repository.
-func (s *Source) Tags(ctx context.Context) ([]string, error) { return s.tags(ctx) }
-
 // Close lets go of connections.
 func (s *Source) Close() error {
 	s.remote.free()
@@ -71,7 +68,9 @@ func (s *Source) Close() error {
 }
 
 var (
-	_ image.Source = (*Source)(nil)
-	_ image.Ranger = (*Source)(nil)
-	_ image.Lister = (*Source)(nil)
+	_ image.Source   = (*Source)(nil)
+	_ image.Ranger   = (*Source)(nil)
+	_ image.Lister   = (*Source)(nil)
+	_ image.Namer    = (*Source)(nil)
+	_ image.Referrer = (*Source)(nil)
 )

@@ -85,8 +85,8 @@ func TestTagPagesEndless(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
 	s.Inject(registrytest.On("GET", "/v2/a/tags/list", registrytest.EndlessPages()))
 	_, err := source(t, s.Addr+"/a:v1", quick()).Tags(context.Background())
-	if n := len(s.Requests()); err == nil || n > maxTagPages {
-		t.Errorf("%v after %d pages; want an error after %d", err, n, maxTagPages)
+	if n := len(s.Requests()); err == nil || n > maxPages {
+		t.Errorf("%v after %d pages; want an error after %d", err, n, maxPages)
 	}
 }
 

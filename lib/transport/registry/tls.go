@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -8,11 +9,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 
-	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 )
+
+// TLS says how it is spoken, to the registry and whoever it sends us to. Zero
+// values stand for what crypto/tls thinks best, and for TLS 1.2 at least.
+type TLS struct {
+	MinVersion   uint16        // such as tls.VersionTLS13
+	CipherSuites []uint16      // of TLS 1.2 and before, best first
+	Curves       []tls.CurveID // for the exchange of keys, best first
+}
 
 // maxCertificate is how many bytes of a file of certificates or keys are read.
 const maxCertificate = 1 << 20
@@ -21,7 +30,9 @@ const maxCertificate = 1 << 20
 // the registry itself gets to see (containers-certs.d(5)).
 func tlsConfig(o Options) (*tls.Config, []tls.Certificate, error) {
 	c := &tls.Config{
-		MinVersion:         tls.VersionTLS12,
+		MinVersion:         cmp.Or(o.Network.TLS.MinVersion, tls.VersionTLS12),
+		CipherSuites:       slices.Clone(o.Network.TLS.CipherSuites),
+		CurvePreferences:   slices.Clone(o.Network.TLS.Curves),
 		ClientSessionCache: tls.NewLRUClientSessionCache(0),
 		InsecureSkipVerify: o.TLSVerify == Never,
 	}
@@ -56,7 +67,7 @@ func tlsConfig(o Options) (*tls.Config, []tls.Certificate, error) {
 }
 
 func addAuthority(c *tls.Config, name string) error {
-	pem, err := readFile(name)
+	pem, err := disk.ReadFile(name, maxCertificate)
 	if err != nil {
 		return err
 	}
@@ -75,11 +86,11 @@ func loadPair(cert, key string) (tls.Certificate, error) {
 	if _, err := os.Stat(key); err != nil {
 		return tls.Certificate{}, fmt.Errorf("missing key %s for client certificate %s. Note that CA certificates should use the extension .crt", filepath.Base(key), filepath.Base(cert))
 	}
-	certPEM, err := readFile(cert)
+	certPEM, err := disk.ReadFile(cert, maxCertificate)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	keyPEM, err := readFile(key)
+	keyPEM, err := disk.ReadFile(key, maxCertificate)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -95,25 +106,4 @@ func checkKey(key, cert string) error {
 		return fmt.Errorf("missing client certificate %s for key %s", filepath.Base(cert), filepath.Base(key))
 	}
 	return nil
-}
-
-// readFile reads a small regular file. Anything else could hold us up.
-func readFile(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	}
-	b, err := blob.ReadLimited(f, maxCertificate)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return b, nil
 }

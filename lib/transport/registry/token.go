@@ -73,7 +73,9 @@ func tokenRequest(realm *url.URL, service string, cred Credential, scopes scopeS
 			"refresh_token": {cred.IdentityToken},
 			"client_id":     {clientID},
 			"service":       {service},
-			"scope":         {strings.Join(scopes.strings(), " ")},
+		}
+		if len(scopes) > 0 {
+			form.Set("scope", strings.Join(scopes.strings(), " "))
 		}
 		h := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 		return &request{method: http.MethodPost, url: realm, header: h, memory: []byte(form.Encode()), secret: true}, ""

@@ -39,7 +39,10 @@ type upload struct {
 	best      int64 // the largest off
 	tries     int   // since then
 	breaks    int64 // in all
-	rounds    int   // of authentication
+	far       int64 // how many bytes were ever given out
+	resent    int64 // bytes that were given out again
+	divided   bool  // chunk is a guess
+	rounds    int   // of authentication, since best
 	cause     error // of the last break
 }
 
@@ -64,6 +67,9 @@ func (d *Destination) put(ctx context.Context, b *blob.Blob) (oci.Descriptor, er
 	if err != nil {
 		d.abandon(u.at, true)
 		return oci.Descriptor{}, err
+	}
+	if u.divided {
+		d.chunk.CompareAndSwap(0, u.chunk)
 	}
 	out := u.feed.desc
 	if out.Size < 0 {
@@ -104,10 +110,7 @@ func (u *upload) run(ctx context.Context) error {
 // send does what is left to do: everything in one PUT or, if that is not
 // possible, PATCHes and a PUT that ends them.
 func (u *upload) send(ctx context.Context) error {
-	if u.at == nil {
-		u.off = 0
-	}
-	if err := u.feed.seek(ctx, u.off); err != nil {
+	if err := u.rewind(ctx); err != nil {
 		return err
 	}
 	if u.at == nil {
@@ -133,6 +136,21 @@ func (u *upload) send(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return u.finish(ctx, 0)
+}
+
+// rewind makes the source give out what the registry does not have.
+func (u *upload) rewind(ctx context.Context) error {
+	if u.at == nil {
+		u.off = 0
+	}
+	if lost := u.feed.pos - u.off; lost > 0 {
+		u.far = max(u.far, u.feed.pos)
+		u.resent += lost
+		if u.chunk == 0 && lost >= steps[0] {
+			u.divide()
+		}
+	}
+	return u.feed.seek(ctx, u.off)
 }
 
 // digest is the blob's, as soon as it is known.
@@ -269,7 +287,7 @@ func (u *upload) goOn(resp *response, off int64) error {
 	u.off, u.unsure = off, false
 	u.resumed = u.resumed || off > 0
 	if off >= u.best+swift { // less is no progress
-		u.best, u.tries = off, 0
+		u.best, u.tries, u.rounds = off, 0, 0
 	}
 	return nil
 }

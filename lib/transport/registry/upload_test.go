@@ -18,6 +18,7 @@ import (
 	"github.com/imgtools/imgtools/lib/blob"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
+	"github.com/imgtools/imgtools/lib/reference"
 	"github.com/imgtools/imgtools/lib/transport/registry/registrytest"
 )
 
@@ -712,5 +713,134 @@ func TestUnknownSizeAnswerLost(t *testing.T) {
 	got, err := destination(t, s.Addr+"/a:v1", quick()).Put(context.Background(), verified(t, d, b, true))
 	if err != nil || got.Size != 1000 {
 		t.Errorf("Put = %d bytes, %v; want 1000", got.Size, err)
+	}
+}
+
+// A proxy that takes in a whole request before it passes it on, and hangs up
+// when it is too large, leaves nothing of it. From the first time on it gets
+// chunks, and the blobs after it are not tried in one piece again.
+func TestProxyCutsLargeBodies(t *testing.T) {
+	for name, end := range map[string]registrytest.Action{"cut": registrytest.Cut(), "reset": registrytest.Reset()} {
+		s := registrytest.Start(t, registrytest.Options{})
+		over := func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if n, _ := io.Copy(io.Discard, io.LimitReader(q.Body, 18<<20)); q.ContentLength > 18<<20 && n == 18<<20 {
+					next = end(next)
+				}
+				next.ServeHTTP(w, q)
+			})
+		}
+		large := func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if q.ContentLength > 18<<20 {
+					over(next).ServeHTTP(w, q)
+					return
+				}
+				next.ServeHTTP(w, q)
+			})
+		}
+		s.Inject(uploads("PUT", large), uploads("PATCH", large))
+		dst := destination(t, s.Addr+"/a:v1", quick())
+		for i, want := range []string{"POST PUT18432 GET PATCH16384 PATCH4096 PUT", "POST PATCH16384 PATCH4096 PUT"} {
+			s.Forget()
+			b := content(byte(i), 20<<20)
+			if _, err := dst.Put(context.Background(), verified(t, describe("", b), b, true)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if m := methods(s.Registry); m != want {
+				t.Errorf("%s: requests %q; want %q", name, m, want)
+			}
+		}
+	}
+}
+
+// A break of a small blob, or of one that the registry kept a part of, says
+// nothing of what the next one needs.
+func TestBreakIsNotRemembered(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	s.Inject(uploads("PUT", registrytest.CutRequest(6<<20)).Times(1))
+	dst := destination(t, s.Addr+"/a:v1", quick())
+	for i, want := range []string{"POST PUT6144 GET PATCH14336 PUT", "POST PUT20480"} {
+		s.Forget()
+		b := content(byte(i), 20<<20)
+		if _, err := dst.Put(context.Background(), verified(t, describe("", b), b, true)); err != nil {
+			t.Error(err)
+		}
+		if m := methods(s.Registry); m != want {
+			t.Errorf("requests %q; want %q", m, want)
+		}
+	}
+}
+
+// A registry that takes a little more each time and then forgets the upload
+// could have a blob sent a thousand times over. It gets it eight times.
+func TestForgetfulRegistryEnds(t *testing.T) {
+	const size = 8 << 20
+	s := registrytest.Start(t, registrytest.Options{})
+	sessions := 0
+	forget := s.ForgetUpload()
+	s.Inject(registrytest.On("POST", "**", func(next http.Handler) http.Handler { sessions++; return next }))
+	s.Inject(uploads("PATCH", func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if first, _, _ := strings.Cut(q.Header.Get("Content-Range"), "-"); first == fmt.Sprint(sessions*swift) {
+				next = forget(next)
+			}
+			next.ServeHTTP(w, q)
+		})
+	}))
+	b := content(1, size)
+	o := quick()
+	o.ChunkSize = swift
+	_, err := destination(t, s.Addr+"/a:v1", o).Put(context.Background(), verified(t, describe("", b), b, true))
+	if err == nil {
+		t.Errorf("Put succeeds; want an error")
+	}
+	var sent int64
+	for _, q := range s.Requests() {
+		sent += q.In
+	}
+	if sent > 12*size || sessions > 40 {
+		t.Errorf("%d bytes were sent in %d uploads for a blob of %d", sent, sessions, size)
+	}
+}
+
+// A repository that is not there is not there: to ask three times helps nobody.
+func TestNoRepositoryIsAskedForOnce(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	s.Inject(registrytest.On("POST", "**", registrytest.Refuse(404, "NAME_UNKNOWN", "no such project")))
+	b := content(1, 100)
+	_, err := destination(t, s.Addr+"/a:v1", quick()).Put(context.Background(), verified(t, describe("", b), b, true))
+	if !errors.Is(err, image.ErrNotFound) || s.Count("POST", "**") != 1 {
+		t.Errorf("Put = %v after %d requests; want ErrNotFound after 1", err, s.Count("POST", "**"))
+	}
+}
+
+// Each chunk may need a token of its own: what counts is that it goes on.
+func TestTokensEndInChunks(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{Auth: registrytest.Auth{Scheme: registrytest.Bearer, Users: users}})
+	n := 0
+	forget := s.ForgetTokens()
+	s.Inject(uploads("PATCH", func(next http.Handler) http.Handler {
+		if n++; n%2 == 1 {
+			return forget(next)
+		}
+		return next
+	}))
+	b := content(1, 1<<20)
+	o := as(ali)
+	o.ChunkSize = 100 << 10
+	if _, err := destination(t, s.Addr+"/a:v1", o).Put(context.Background(), verified(t, describe("", b), b, true)); err != nil {
+		t.Errorf("Put = %v; want the blob there, after a token for each of 11 chunks", err)
+	}
+}
+
+// A negative size of chunks is a mistake of the caller's, not a request.
+func TestNegativeChunks(t *testing.T) {
+	ref, err := reference.ParseDocker("reg.test/a:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(ref, Options{ChunkSize: -1}); err == nil {
+		t.Errorf("New takes chunks of -1 bytes")
 	}
 }

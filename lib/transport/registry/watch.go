@@ -70,6 +70,7 @@ func (w *watch) ours(in phase) {
 type watched struct {
 	io.ReadCloser
 	w      *watch
+	limit  *Limiter
 	cancel context.CancelCauseFunc
 	ctx    context.Context // of the caller
 	own    context.Context // of the exchange
@@ -77,10 +78,14 @@ type watched struct {
 	url    *url.URL
 }
 
+// Read lets the watch rest while it waits for the limit on what is read.
 func (b *watched) Read(p []byte) (int, error) {
 	b.w.network(answered, b.w.idle)
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(b.limit.some(p))
 	b.w.ours(answered)
+	if !b.limit.wait(b.own.Done(), n) {
+		err = context.Cause(b.own)
+	}
 	if err != nil && err != io.EOF {
 		err = failure(b.ctx, b.own, b.method, b.url, fmt.Errorf("reading the answer: %w", err), true)
 	}

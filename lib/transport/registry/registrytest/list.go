@@ -28,11 +28,11 @@ func (c *call) getTags() {
 		refuse(c.w, http.StatusNotFound, codeNameUnknown, "repository name not known to registry")
 		return
 	}
-	if page, ok := c.page(all); ok {
+	if part, ok := page(c, all, self); ok {
 		writeJSON(c.w, http.StatusOK, struct {
 			Name string   `json:"name"`
 			Tags []string `json:"tags"`
-		}{c.to.repo, page})
+		}{c.to.repo, part})
 	}
 }
 
@@ -41,16 +41,18 @@ func (c *call) getCatalog() {
 	c.mu.Lock()
 	all := slices.Sorted(maps.Keys(c.repos))
 	c.mu.Unlock()
-	if page, ok := c.page(all); ok {
+	if part, ok := page(c, all, self); ok {
 		writeJSON(c.w, http.StatusOK, struct {
 			Repositories []string `json:"repositories"`
-		}{page})
+		}{part})
 	}
 }
 
-// page cuts from a sorted list what the client asks for with n and last, and
-// writes the Link to what follows (RFC 8288).
-func (c *call) page(all []string) ([]string, bool) {
+func self(s string) string { return s }
+
+// page cuts from a list, sorted by what key returns, what the client asks for
+// with n and last, and writes the Link to what follows (RFC 8288).
+func page[T any](c *call, all []T, key func(T) string) ([]T, bool) {
 	form := c.q.URL.Query()
 	size := len(all)
 	if s := form.Get("n"); s != "" {
@@ -65,20 +67,23 @@ func (c *call) page(all []string) ([]string, bool) {
 		size = min(size, limit)
 	}
 	if last := form.Get("last"); last != "" {
-		at, found := slices.BinarySearch(all, last)
+		at, found := slices.BinarySearchFunc(all, last, func(v T, last string) int { return cmp.Compare(key(v), last) })
 		if found {
 			at++
 		}
 		all = all[at:]
 	}
 	if size >= len(all) {
-		return append([]string{}, all...), true // not null
+		return append([]T{}, all...), true // not null
 	}
-	page := append([]string{}, all[:size]...)
+	part := append([]T{}, all[:size]...)
 	if size > 0 {
-		c.link(url.Values{"last": {page[size-1]}, "n": {strconv.Itoa(size)}})
+		next := c.q.URL.Query()
+		next.Set("last", key(part[size-1]))
+		next.Set("n", strconv.Itoa(size))
+		c.link(next)
 	}
-	return page, true
+	return part, true
 }
 
 func (c *call) link(next url.Values) {
@@ -97,11 +102,15 @@ func (c *call) getReferrers() {
 		return
 	}
 	artifactType := c.q.URL.Query().Get("artifactType")
+	part, ok := page(c, c.referrers(d, artifactType), func(d oci.Descriptor) string { return d.Digest.String() })
+	if !ok {
+		return
+	}
 	list := struct {
 		SchemaVersion int              `json:"schemaVersion"`
 		MediaType     string           `json:"mediaType"`
 		Manifests     []oci.Descriptor `json:"manifests"`
-	}{2, oci.MediaTypeIndex, c.referrers(d, artifactType)}
+	}{2, oci.MediaTypeIndex, part}
 	if artifactType != "" {
 		c.w.Header().Set("OCI-Filters-Applied", "artifactType")
 	}

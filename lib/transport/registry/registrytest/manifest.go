@@ -152,6 +152,11 @@ type refusal struct {
 // storeManifest stores a manifest of which all parts are there. It is called
 // with Registry.mu held.
 func (c *call) storeManifest(d digest.Digest, tag string, m oci.Raw, n *named) *refusal {
+	if match := c.q.Header.Get("If-Match"); match != "" {
+		if now, _, _ := c.manifest(c.to.repo, c.to.ref); match != strconv.Quote(now.String()) {
+			return &refusal{http.StatusPreconditionFailed, codeManifestInvalid, "it is " + now.String() + " by now"}
+		}
+	}
 	if missing := c.missing(n); missing != "" && !c.o.AllowMissing {
 		return &refusal{http.StatusBadRequest, codeManifestBlobUnknown, "manifest references a manifest or blob unknown to registry: " + missing.String()}
 	}

@@ -473,6 +473,46 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
+// A list of referrers comes in pages too, and a link keeps what was asked for.
+func TestReferrersPages(t *testing.T) {
+	s, c := seed(t, Options{Referrers: true, PageSize: 2})
+	d, _ := layerOf(c)
+	for i := range 5 {
+		body := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"artifactType":"x/y","config":{"digest":%q},"layers":[],"subject":{"digest":%q},"annotations":{"n":"%d"}}`,
+			oci.MediaTypeManifest, d, c.Root.Digest, i)
+		do(t, "PUT", s.URL(Main)+"/v2/a/b/manifests/"+digest.FromString(body).String(), body, "Content-Type", oci.MediaTypeManifest).want(t, 201)
+	}
+	var sizes []int
+	for next := "/v2/a/b/referrers/" + c.Root.Digest.String() + "?artifactType=x%2Fy"; next != ""; {
+		got := do(t, "GET", s.URL(Main)+next, "").want(t, 200)
+		sizes = append(sizes, strings.Count(string(got.body), `"artifactType":"x/y"`))
+		link := got.Header.Get("Link")
+		if link != "" && !strings.Contains(link, "artifactType=x%2Fy") {
+			t.Errorf("Link is %s; want the artifactType in it", link)
+		}
+		next, _, _ = strings.Cut(strings.TrimPrefix(link, "<"), ">")
+	}
+	if !slices.Equal(sizes, []int{2, 2, 1}) {
+		t.Errorf("pages of %d; want 2, 2, 1", sizes)
+	}
+}
+
+// A manifest may be put on the condition that its name stands for what the
+// client has seen (RFC 9110, If-Match).
+func TestPutOnCondition(t *testing.T) {
+	s, c := seed(t, Options{})
+	raw := c.Manifests[c.Root.Digest]
+	put := func(tag, match string) result {
+		return do(t, "PUT", s.URL(Main)+"/v2/a/b/manifests/"+tag, string(raw.Bytes), "Content-Type", raw.MediaType, "If-Match", match)
+	}
+	put("1", `"`+c.Root.Digest.String()+`"`).want(t, 201)
+	put("1", `"something else"`).want(t, 412)
+	put("2", `"`+c.Root.Digest.String()+`"`).want(t, 412)
+	if got := s.Tags("a/b"); !slices.Equal(got, []string{"1"}) {
+		t.Errorf("Tags = %q; want 1", got)
+	}
+}
+
 // What is refused or breaks off leaves nothing behind: no bytes that nobody can
 // delete, and no empty repository.
 func TestNothingIsLeft(t *testing.T) {
