@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"syscall"
 	"unicode/utf8"
+
+	"github.com/imgtools/imgtools/lib/disk"
 )
 
 // maxFile is the size, in bytes, of the largest auth file that is read.
@@ -58,10 +58,9 @@ type file struct {
 }
 
 // readFile reads and parses an auth file. A missing file and a file of no
-// bytes are empty. Only regular files are read (and the null device, which
-// many scripts name to say "no file"), so that nothing can block or never end.
+// bytes are empty, and so is the null device.
 func readFile(path string) (*file, error) {
-	data, err := readBounded(path)
+	data, err := disk.ReadFile(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return &file{path: path}, nil
 	}
@@ -69,33 +68,6 @@ func readFile(path string) (*file, error) {
 		return nil, fmt.Errorf("reading auth file: %w", err)
 	}
 	return parseFile(path, data)
-}
-
-func readBounded(path string) ([]byte, error) {
-	// O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		if null, err := os.Stat(os.DevNull); err == nil && os.SameFile(info, null) {
-			return nil, nil
-		}
-		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFile {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %d bytes", maxFile)}
-	}
-	return data, nil
 }
 
 // parseFile parses the content of an auth file: docker's config.json, the

@@ -3,7 +3,6 @@ package auth
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -131,7 +130,10 @@ func (s *Store) makeDir(dir string) error {
 // nobody's lock, and is used again.
 func (s *Store) lock(ctx context.Context, d *disk.Dir, name string) (unlock func(), err error) {
 	for {
-		f, err := s.create(d, name, 0)
+		if err := s.at("create", name); err != nil {
+			return nil, err
+		}
+		f, err := os.OpenFile(filepath.Join(d.Name(), name), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 		if err != nil {
 			return nil, err
 		}
@@ -150,14 +152,6 @@ func (s *Store) lock(ctx context.Context, d *disk.Dir, name string) (unlock func
 	}
 }
 
-// create opens a file that nobody else can open, and makes it if need be.
-func (s *Store) create(d *disk.Dir, name string, flag int) (*os.File, error) {
-	if err := s.at("create", name); err != nil {
-		return nil, err
-	}
-	return os.OpenFile(filepath.Join(d.Name(), name), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|flag, 0o600)
-}
-
 // replace puts data in the place of a file.
 func (s *Store) replace(d *disk.Dir, name string, data []byte) error {
 	if len(data) > maxFile {
@@ -165,62 +159,33 @@ func (s *Store) replace(d *disk.Dir, name string, data []byte) error {
 	}
 	prefix := "." + name + ".tmp-"
 	d.Sweep(".", prefix)
-	f, temp, err := s.temp(d, prefix)
+	t, err := d.TempMode(".", prefix, 0o600)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	err = s.fill(d, f, name, data)
-	if err == nil {
-		err = d.SyncFile(f, temp)
+	defer t.Drop()
+	if err := keepOwner(d, t, name); err != nil {
+		return err
 	}
-	if err == nil {
-		err = d.Rename(temp, name)
+	if _, err := t.WriteAt(data, 0); err != nil {
+		return err
 	}
-	if err != nil {
-		d.Remove(temp) // if that fails, the next one does it
+	if err := t.Keep(name); err != nil {
 		return err
 	}
 	return d.Sync(".")
 }
 
-// temp makes a temporary file, locked as disk.Dir's own are, so that Sweep
-// knows it. Those are open to all for a moment, and then for good to whoever
-// has opened them.
-func (s *Store) temp(d *disk.Dir, prefix string) (*os.File, string, error) {
-	for {
-		name := prefix + rand.Text()
-		f, err := s.create(d, name, os.O_EXCL)
-		if err != nil {
-			return nil, "", err
-		}
-		f.Close()
-		f, err = d.Claim(name)
-		if err != nil {
-			d.Remove(name)
-			return nil, "", err
-		}
-		if f != nil {
-			return f, name, nil
-		}
+// keepOwner lets root leave a user's file the user's.
+func keepOwner(d *disk.Dir, t *disk.Temp, name string) error {
+	info, err := d.Lstat(name)
+	if err != nil || os.Geteuid() != 0 {
+		return nil // there is none, or the user can not give files away
 	}
-}
-
-// fill writes the new file. Root leaves a user's file the user's.
-func (s *Store) fill(d *disk.Dir, f *os.File, name string, data []byte) error {
-	if info, err := d.Lstat(name); err == nil && os.Geteuid() == 0 {
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 {
-			if err := f.Chown(int(stat.Uid), int(stat.Gid)); err != nil {
-				return err
-			}
-		}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 {
+		return t.Chown(int(stat.Uid), int(stat.Gid))
 	}
-	if err := s.at("write", f.Name()); err != nil {
-		f.Write(data[:len(data)/2]) // as a full disk does
-		return err
-	}
-	_, err := f.Write(data)
-	return err
+	return nil
 }
 
 func (s *Store) at(op, name string) error {

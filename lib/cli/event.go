@@ -17,6 +17,8 @@ const (
 	KindSpool    = "spool"    // the blob is kept on the local disk first
 	KindWarning  = "warning"  // Text is something the user should know
 	KindCommit   = "commit"   // the manifests are written, then the name
+	KindDelete   = "delete"   // Text, a name or a digest, is gone, or why it is not
+	KindQuota    = "quota"    // Text says how many requests a registry still grants
 	KindEnd      = "end"      // all is done
 )
 

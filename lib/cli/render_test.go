@@ -204,7 +204,7 @@ func TestEventsPage(t *testing.T) {
 		kinds = append(kinds, string(m[1]))
 	}
 	slices.Sort(kinds)
-	if got := items("Cm"); !slices.Equal(got, kinds) || len(kinds) != 10 {
+	if got := items("Cm"); !slices.Equal(got, kinds) || len(kinds) < 10 {
 		t.Errorf("kinds in the page %q; want %q", got, kinds)
 	}
 }

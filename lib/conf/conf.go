@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/imgtools/imgtools/lib/disk"
 )
 
 const (
@@ -112,35 +114,8 @@ func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// readFile reads a file of at most maxFile bytes. Only regular files are read,
-// so that nothing can block or never end, and the null device, which many
-// scripts name to say "no file".
-func readFile(path string) ([]byte, error) {
-	// O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		if null, err := os.Stat(os.DevNull); err == nil && os.SameFile(info, null) {
-			return nil, nil
-		}
-		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFile {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %d bytes", maxFile)}
-	}
-	return data, nil
-}
+// readFile reads a configuration file, or nothing from the null device.
+func readFile(path string) ([]byte, error) { return disk.ReadFile(path, maxFile) }
 
 // listDir returns the names in a directory that have the suffix, sorted. A
 // directory that is not there has none. More than maxFiles are an error.

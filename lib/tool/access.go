@@ -2,7 +2,9 @@ package tool
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/imgtools/imgtools/lib/auth"
@@ -30,6 +32,20 @@ type optional struct{ p **string }
 func (o optional) Set(s string) error { *o.p = &s; return nil }
 func (o optional) String() string     { return "" }
 
+// descriptor is a flag with the number of a file descriptor.
+type descriptor struct{ p **int }
+
+func (d descriptor) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 {
+		return errors.New("want the number of an open file descriptor")
+	}
+	*d.p = &n
+	return nil
+}
+
+func (d descriptor) String() string { return "" }
+
 // Flags are the rows for one side's access.
 func (a *AccessConfig) Flags() []cli.Flag {
 	p, e := a.Prefix, &a.Explicit
@@ -38,6 +54,8 @@ func (a *AccessConfig) Flags() []cli.Flag {
 		{Name: p + "creds", Arg: "USER[:PASSWORD]", Help: "Credentials for " + of + ".", Value: optional{&e.Creds}},
 		{Name: p + "username", Arg: "USER", Help: "User name for " + of + ".", Value: optional{&e.Username}},
 		{Name: p + "password", Arg: "PASSWORD", Help: "Password for " + of + ".", Value: optional{&e.Password}},
+		{Name: p + "creds-fd", Arg: "N", Help: "Read the credentials for " + of + " from file descriptor N, as USER:PASSWORD, so that they stand in no command line.", Value: descriptor{&e.FD}},
+		{Name: p + "creds-command", Arg: "COMMAND", Help: "Get the credentials for " + of + " from a program, which reads the registry's name on standard input.", Value: optional{&e.Command}},
 		{Name: p + "no-creds", Help: "Reach " + of + " without credentials.", Value: cli.Bool(&e.NoCreds)},
 		{Name: p + "registry-token", Arg: "TOKEN", Help: "Bearer token for " + of + ".", Value: cli.String(&a.Token)},
 		{Name: p + "cert-dir", Arg: "DIR", Help: "Certificates and keys (*.crt, *.cert, *.key) for " + of + ".", Value: cli.String(&a.CertDir)},
@@ -58,6 +76,8 @@ type CommonConfig struct {
 	Timeout    time.Duration
 	Foreign    bool
 	Debug      bool
+	Files      FilesConfig
+	Limits     LimitsConfig
 }
 
 // NewCommonConfig returns the defaults.
@@ -69,13 +89,15 @@ const DefaultRetries = 2
 
 // Flags are the rows for both sides.
 func (c *CommonConfig) Flags() []cli.Flag {
-	return []cli.Flag{
+	rows := []cli.Flag{
 		{Name: "authfile", Arg: "FILE", Help: "Credentials file, in place of $REGISTRY_AUTH_FILE and the files of containers and docker.", Value: cli.String(&c.AuthFile)},
 		{Name: "retry-times", Arg: "N", Help: fmt.Sprintf("Try a request that meets a passing fault N times more. Without the option %d times.", DefaultRetries), Value: cli.Int(&c.RetryTimes)},
 		{Name: "retry-delay", Arg: "DURATION", Help: "Wait so long before the first retry, and twice as long before each next.", Value: cli.Duration(&c.RetryDelay)},
 		{Name: "timeout", Arg: "DURATION", Help: "Give up after DURATION.", Value: cli.Duration(&c.Timeout)},
 		{Name: "debug", Help: "Tell each request on standard error.", Value: cli.Bool(&c.Debug)},
 	}
+	rows = append(rows, c.Files.flags()...)
+	return append(rows, c.Limits.flags()...)
 }
 
 // Context ends with ctx, or when the timeout has passed.
@@ -104,39 +126,45 @@ func (c *CommonConfig) check() error {
 	case c.Timeout < 0:
 		return cli.Usagef("--timeout %s: want 0 or more", c.Timeout)
 	}
-	return nil
+	return c.Limits.check()
 }
 
 // Access makes what a transport needs out of the flags. The error is a usage
-// error.
+// error, or one of a file that a flag names.
 func (a *AccessConfig) Access(std *cli.IO, c *CommonConfig, n image.Notify) (*transport.Access, error) {
 	if err := c.check(); err != nil {
 		return nil, err
-	}
-	cred, given, err := a.Explicit.Credential()
-	if err != nil {
-		return nil, cli.Usagef("%v", err)
 	}
 	file := a.AuthFile
 	if file == "" {
 		file = c.AuthFile
 	}
-	finder := &auth.Finder{File: file, Stderr: std.Err, Warn: func(s string) { std.Warnf("%s", s) }}
-	out := &transport.Access{SharedBlobs: a.SharedBlobs, Stdin: std.In, Stdout: std.Out}
+	files := c.Files.open(std)
+	stored := files.credentials(std, file)
+	lookup, err := a.Explicit.Lookup(stored)
+	if err != nil {
+		return nil, cli.Usagef("%v", err)
+	}
+	out := &transport.Access{
+		SharedBlobs: a.SharedBlobs, Stdin: std.In, Stdout: std.Out,
+		Registries: files.registries, CertDir: files.finder.CertDir, Stored: credential(stored),
+	}
 	out.Registry = registry.Options{
 		Side: a.Side, TLSVerify: verify(a.TLSVerify), CertDir: a.CertDir, Token: a.Token,
 		UserAgent: "imgtools/" + cli.Version, Notify: n, ForeignURLs: c.Foreign,
-		Retry: c.retry(),
+		Retry: c.retry(), ChunkSize: c.Limits.ChunkSize, Credential: credential(lookup),
 		Trace: trace(std, c.Debug),
-		Credential: func(ctx context.Context, repository string) (registry.Credential, error) {
-			if given {
-				return registry.Credential(cred), nil
-			}
-			found, err := finder.Find(ctx, repository)
-			return registry.Credential(found), err
-		},
 	}
-	return out, nil
+	out.Registry.Network, err = c.network()
+	return out, err
+}
+
+// credential is a lookup in the words of the registry client.
+func credential(find auth.Lookup) func(context.Context, string) (registry.Credential, error) {
+	return func(ctx context.Context, repository string) (registry.Credential, error) {
+		c, err := find(ctx, repository)
+		return registry.Credential(c), err
+	}
 }
 
 // trace tells every request, for --debug.

@@ -79,6 +79,10 @@ func Notify(r cli.Renderer, ref string) image.Notify {
 			out = cli.Event{Kind: cli.KindPlan, Ref: ref, Size: e.Bytes, Text: fmt.Sprintf("%d blobs", e.Blobs)}
 		case image.EventCommit:
 			out.Ref = ref
+		case image.EventDelete:
+			if e.Err != nil {
+				out.Text += ": " + e.Err.Error()
+			}
 		}
 		r.Event(out)
 	}

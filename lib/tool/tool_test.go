@@ -225,7 +225,7 @@ func TestNotify(t *testing.T) {
 	for kind, want := range map[image.Kind]string{
 		image.EventPlan: cli.KindPlan, image.EventHave: cli.KindHave, image.EventCopy: cli.KindCopy, image.EventProgress: cli.KindProgress,
 		image.EventDone: cli.KindDone, image.EventRetry: cli.KindRetry, image.EventSpool: cli.KindSpool, image.EventWarning: cli.KindWarning,
-		image.EventCommit: cli.KindCommit,
+		image.EventCommit: cli.KindCommit, image.EventDelete: cli.KindDelete, image.EventQuota: cli.KindQuota,
 	} {
 		if string(kind) != want {
 			t.Errorf("the engine says %q, the renderers know %q", kind, want)

@@ -41,6 +41,14 @@ func (n layoutName) Destination(_ context.Context, a *Access) (image.Destination
 	return created(layout.CreateOCI(n.l, layout.Options{SharedBlobs: a.SharedBlobs}))
 }
 
+func (n layoutName) shelf(_ context.Context, a *Access) (image.Shelf, error) {
+	s, err := layout.OpenShelf(n.l, layout.Options{SharedBlobs: a.SharedBlobs, Notify: a.Registry.Notify})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 func (n layoutName) also(ref reference.Docker) (Name, error) {
 	return layoutName{reference.Layout{Path: n.l.Path, Name: ref.Tag, Index: -1}}, nil
 }

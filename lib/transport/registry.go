@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/imgtools/imgtools/lib/conf"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/reference"
 	"github.com/imgtools/imgtools/lib/transport/archive"
@@ -33,19 +34,109 @@ func (n registryName) Source(_ context.Context, a *Access) (image.Source, error)
 	if n.ref.Unknown {
 		return nil, fmt.Errorf("%w: reading images from docker: reference %q without a tag or digest is not supported", image.ErrUnsupported, n.ref.String())
 	}
-	r, err := registry.New(n.ref, a.Registry)
+	regs, err := a.registries()
 	if err != nil {
 		return nil, err
 	}
-	return r.Source(), nil
+	endpoints, err := regs.Pull(n.ref)
+	if err != nil {
+		return nil, err
+	}
+	var list []*registry.Repository
+	for _, e := range endpoints {
+		r, err := registry.New(e.Ref, a.options(n.ref.Domain, e))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	if len(list) == 1 {
+		return list[0].Source(), nil
+	}
+	return registry.Mirrored(list...), nil
 }
 
 func (n registryName) Destination(_ context.Context, a *Access) (image.Destination, error) {
-	r, err := registry.New(n.ref, a.Registry)
+	r, err := n.itself(a)
 	if err != nil {
 		return nil, err
 	}
 	return r.Destination(), nil
+}
+
+func (n registryName) shelf(_ context.Context, a *Access) (image.Shelf, error) {
+	r, err := n.itself(a)
+	if err != nil {
+		return nil, err
+	}
+	return r.Shelf(), nil
+}
+
+// itself is the repository that is written to: no mirror of it.
+func (n registryName) itself(a *Access) (*registry.Repository, error) {
+	e, err := a.push(n.ref)
+	if err != nil {
+		return nil, err
+	}
+	return registry.New(e.Ref, a.options(n.ref.Domain, e))
+}
+
+// registries returns what registries.conf says.
+func (a *Access) registries() (*conf.Registries, error) {
+	if a.Registries == nil {
+		return nil, nil
+	}
+	return a.Registries()
+}
+
+func (a *Access) push(ref reference.Docker) (conf.Endpoint, error) {
+	regs, err := a.registries()
+	if err != nil {
+		return conf.Endpoint{}, err
+	}
+	return regs.Push(ref)
+}
+
+// options say how to reach an endpoint of what is at the host named. What the
+// command line gives for that host, credentials and certificates, is for no
+// other one: a mirror elsewhere has its own in the files, or none.
+func (a *Access) options(named string, e conf.Endpoint) registry.Options {
+	o := a.Registry
+	if e.Ref.Domain != named {
+		o.Credential, o.Token, o.CertDir = a.Stored, "", ""
+	}
+	if o.CertDir == "" && a.CertDir != nil {
+		o.CertDir = a.CertDir(e.Ref.Domain)
+	}
+	if o.TLSVerify == registry.Unset && e.Insecure {
+		o.TLSVerify = registry.Never
+	}
+	return o
+}
+
+// Check reports whether the registry at host takes the credential that a has
+// for it. Errors wrap image.ErrUnauthorized if it does not, conf.ErrBlocked,
+// and those of the network.
+func Check(ctx context.Context, host string, a *Access) error {
+	o, err := a.host(host)
+	if err != nil {
+		return err
+	}
+	return registry.Check(ctx, host, o)
+}
+
+// Catalog lists the repositories of the registry at host, if that tells.
+func Catalog(ctx context.Context, host string, a *Access) ([]string, error) {
+	o, err := a.host(host)
+	if err != nil {
+		return nil, err
+	}
+	return registry.Catalog(ctx, host, o)
+}
+
+func (a *Access) host(host string) (registry.Options, error) {
+	e, err := a.push(reference.Docker{Domain: host})
+	return a.options(host, e), err
 }
 
 func (n registryName) also(ref reference.Docker) (Name, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/conf"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/reference"
@@ -53,7 +54,15 @@ type Name interface {
 // An Access is how one side is reached. The zero value reads and writes
 // without credentials.
 type Access struct {
-	Registry    registry.Options
+	Registry registry.Options
+	// Registries is what registries.conf says, CertDir where the certificates
+	// for a host are, and Stored the credential for a registry that the
+	// command line says nothing of. They are called when there is need; nil
+	// is nothing.
+	Registries func() (*conf.Registries, error)
+	CertDir    func(host string) string
+	Stored     func(ctx context.Context, repository string) (registry.Credential, error)
+
 	SharedBlobs string // where an OCI layout's blobs lie, if not below it
 
 	Stdin  io.Reader // what "-" reads
@@ -193,7 +202,7 @@ func commit(ctx context.Context, n Name, a *Access, t *image.Tree) (err error) {
 		}
 	}()
 	root := *t
-	root.Kids = make([]*image.Tree, len(t.Kids))
+	root.Kids, root.Attached = make([]*image.Tree, len(t.Kids)), nil
 	return dst.Commit(ctx, &root)
 }
 

@@ -25,6 +25,7 @@ type command struct {
 
 	platforms  []string
 	sparse     bool
+	with       image.With
 	jobs       int
 	dryRun     bool
 	digestFile string
@@ -62,6 +63,7 @@ func (c *command) flags() []cli.Flag {
 	rows := []cli.Flag{
 		{Name: "platform", Arg: "OS/ARCH[/VARIANT]", Help: "Take only these platforms out of an index, which is rewritten to name no others. May be given several times.", Value: cli.List(&c.platforms)},
 		{Name: "sparse", Help: "With --platform: keep the index as it is, though it names what is not copied.", Value: cli.Bool(&c.sparse)},
+		tool.WithFlag(&c.with),
 		{Name: "jobs", Short: 'j', Arg: "N", Help: fmt.Sprintf("Move N blobs at a time; %d without the option.", engine.DefaultJobs), Value: cli.Int(&c.jobs)},
 		{Name: "dry-run", Short: 'n', Help: "Show what would be copied, on standard output, and copy nothing.", Value: cli.Bool(&c.dryRun)},
 		{Name: "digestfile", Arg: "FILE", Help: "Write the digest of the copy's manifest to FILE.", Value: cli.String(&c.digestFile)},
@@ -82,6 +84,7 @@ func examples() []cli.Example {
 		{Text: "Copy an image with all its platforms to another registry:", Command: "img-copy docker://quay.io/x/app:1.2 docker://registry.example.com/app:1.2"},
 		{Text: "Take two platforms into an OCI layout:", Command: "img-copy --platform linux/amd64,linux/arm64 docker://alpine oci:images:alpine"},
 		{Text: "Copy over ssh, without a file in between:", Command: "img-copy docker://a.example/x - | ssh host img-copy - docker://b.example/x"},
+		{Text: "Take its signatures and SBOMs along:", Command: "img-copy --with=all docker://a.example/app:1 docker://b.example/app:1"},
 		{Text: "Load an image into Docker:", Command: "img-copy --platform linux/amd64 docker://alpine - | docker load"},
 	}
 }
@@ -262,7 +265,7 @@ func (j *job) labels() []reference.Docker {
 
 func (j *job) options(n image.Notify) engine.Options {
 	return engine.Options{
-		Gate: engine.AdmitAll, Platforms: j.platforms, Sparse: j.sparse, Pin: pin(j.src), Target: pin(j.dst),
+		Gate: engine.AdmitAll, Platforms: j.platforms, Sparse: j.sparse, With: j.with, Pin: pin(j.src), Target: pin(j.dst),
 		Foreign: j.common.Foreign, Jobs: j.jobs, Notify: n, Source: j.src.String(), Destination: j.dst.String(),
 	}
 }

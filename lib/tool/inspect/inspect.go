@@ -22,7 +22,7 @@ type command struct {
 	access tool.AccessConfig
 	common tool.CommonConfig
 
-	raw, config, manifest, digest, layers, head bool
+	raw, config, manifest, digest, layers, head, referrers bool
 
 	blob      string
 	tags      bool
@@ -46,6 +46,7 @@ func Tool() *cli.Tool {
 			{Text: "Show a summary:", Command: "img-inspect docker://alpine"},
 			{Text: "Get the exact bytes of the manifest:", Command: "img-inspect --raw docker://alpine >manifest.json"},
 			{Text: "See the platforms of an index:", Command: "img-inspect --format '{{range .Platforms}}{{.Platform}} {{.Digest}}\\n{{end}}' docker://alpine"},
+			{Text: "See what is attached to it, signatures and SBOMs:", Command: "img-inspect --referrers docker://registry.example.com/app:1.2"},
 			{Text: "List what is in the first layer:", Command: "img-inspect --blob \"$(img-inspect --layers docker://alpine | head -n 1)\" docker://alpine | tar tz"},
 		},
 		Words:   tool.NameWords(),
@@ -63,6 +64,7 @@ func (c *command) flags() []cli.Flag {
 		{Name: "layers", Help: "The digests of the layers, one a line.", Value: cli.Bool(&c.layers)},
 		{Name: "blob", Arg: "DIGEST", Help: "The content of a blob, checked.", Value: cli.String(&c.blob)},
 		{Name: "head", Help: "An image stream without layers.", Value: cli.Bool(&c.head)},
+		{Name: "referrers", Help: "What is attached to the image and to its platforms' images, as a tree or, with --format, as JSON or as a template has it.", Value: cli.Bool(&c.referrers)},
 		{Name: "tags", Help: "List all tags of the repository in RepoTags.", Value: cli.Bool(&c.tags)},
 		{Name: "platform", Arg: "OS/ARCH[/VARIANT]", Help: "Of an index, the image for this platform.", Value: cli.Array(&c.platforms)},
 		{Name: "format", Arg: "TEMPLATE", Help: "A Go template for the summary or the configuration, or json.", Value: cli.String(&c.format)},
@@ -79,24 +81,33 @@ func (c *command) check(args []string) error {
 	parts := c.parts()
 	switch {
 	case parts > 1:
-		return cli.Usagef("only one of --raw, --config, --manifest, --digest, --layers, --head and --blob can be shown")
-	case c.format != "" && (c.raw || parts > 0 && !c.config):
-		return cli.Usagef("--format is for the summary and the configuration")
+		return cli.Usagef("only one of --raw, --config, --manifest, --digest, --layers, --head, --referrers and --blob can be shown")
+	case c.format != "" && !c.formats(parts):
+		return cli.Usagef("--format is for the summary, the configuration and --referrers")
 	case c.tags && parts > 0:
 		return cli.Usagef("--tags is for the summary")
 	case len(c.platforms) > 1:
 		return cli.Usagef("only one --platform can be shown")
-	case len(c.platforms) > 0 && parts > 0 && !c.config && !c.manifest && !c.layers:
+	case len(c.platforms) > 0 && parts > 0 && !c.ofImage():
 		return cli.Usagef("--platform is for what one image of an index has: the summary, --config, --manifest and --layers")
 	}
 	return nil
 }
 
+// formats reports whether --format is for what is asked for.
+func (c *command) formats(parts int) bool {
+	return !c.raw && (parts == 0 || c.config || c.referrers)
+}
+
+// ofImage reports whether a part is asked for that only an image has, and no
+// index.
+func (c *command) ofImage() bool { return c.config || c.manifest || c.layers }
+
 // parts counts the options that ask for a part of the image. With --config,
 // --raw is none.
 func (c *command) parts() int {
 	n := 0
-	for _, b := range []bool{c.raw && !c.config, c.config, c.manifest, c.digest, c.layers, c.head, c.blob != ""} {
+	for _, b := range []bool{c.raw && !c.config, c.config, c.manifest, c.digest, c.layers, c.head, c.referrers, c.blob != ""} {
 		if b {
 			n++
 		}
@@ -161,6 +172,8 @@ func (c *command) show(ctx context.Context, std *cli.IO, name transport.Name, a 
 		return v.blob(digest.Digest(c.blob), c.force)
 	case c.head:
 		return v.head(a, c.force)
+	case c.referrers:
+		return v.referrers(c.format)
 	}
 	return v.summary(c.tags, c.format)
 }

@@ -31,20 +31,54 @@ func whole(src image.Source) image.Source {
 
 type scanned struct{ image.Sequence }
 
-func (s *scanned) Manifest(ctx context.Context, d digest.Digest) (oci.Raw, error) {
+// until calls get, and passes over blobs for as long as what it wants comes
+// later in the stream.
+func (s *scanned) until(ctx context.Context, get func() error) error {
 	for {
-		raw, err := s.Sequence.Manifest(ctx, d)
+		err := get()
 		if !errors.Is(err, image.ErrLater) {
-			return raw, err
+			return err
 		}
 		switch _, err := s.Sequence.Next(ctx); err {
 		case nil:
 		case io.EOF:
-			return s.Sequence.Manifest(ctx, d)
+			return get()
 		default:
-			return oci.Raw{}, err
+			return err
 		}
 	}
+}
+
+func (s *scanned) Manifest(ctx context.Context, d digest.Digest) (raw oci.Raw, err error) {
+	err = s.until(ctx, func() (err error) {
+		raw, err = s.Sequence.Manifest(ctx, d)
+		return err
+	})
+	return raw, err
+}
+
+func (s *scanned) Tags(ctx context.Context) (names []string, err error) {
+	err = s.until(ctx, func() (err error) {
+		names, err = image.Tags(ctx, s.Sequence)
+		return err
+	})
+	return names, err
+}
+
+func (s *scanned) Find(ctx context.Context, name string) (d oci.Descriptor, err error) {
+	err = s.until(ctx, func() (err error) {
+		d, err = image.Find(ctx, s.Sequence, name)
+		return err
+	})
+	return d, err
+}
+
+func (s *scanned) Referrers(ctx context.Context, subject digest.Digest) (list []oci.Descriptor, err error) {
+	err = s.until(ctx, func() (err error) {
+		list, err = image.Referrers(ctx, s.Sequence, subject)
+		return err
+	})
+	return list, err
 }
 
 func (s *scanned) Blob(ctx context.Context, d oci.Descriptor) (io.ReadCloser, error) {

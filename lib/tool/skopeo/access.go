@@ -16,6 +16,7 @@ import (
 // access are the options of one side.
 type access struct {
 	prefix, side string
+	noImages     bool // the command is about none, but about a repository
 	set          *pflag.FlagSet
 
 	creds, username, password string
@@ -34,7 +35,9 @@ func (a *access) flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&a.noCreds, p+"no-creds", false, "show the registry no credentials")
 	fs.StringVar(&a.token, p+"registry-token", "", "bearer token for the registry")
 	fs.StringVar(&a.certDir, p+"cert-dir", "", "`PATH` of a directory with certificates and keys (*.crt, *.cert, *.key)")
-	fs.StringVar(&a.blobs, p+"shared-blob-dir", "", "`DIRECTORY` of blobs that OCI layouts share")
+	if !a.noImages {
+		fs.StringVar(&a.blobs, p+"shared-blob-dir", "", "`DIRECTORY` of blobs that OCI layouts share")
+	}
 	addTri(fs, &a.tlsVerify, p+"tls-verify", "insist on HTTPS with a certificate that can be checked")
 	if p != "" {
 		fs.StringVar(&a.authFile, p+"authfile", "", "file with credentials, in place of the usual ones")
@@ -62,10 +65,18 @@ func (a *access) open(p *program, c common) (*transport.Access, error) {
 		Prefix: a.prefix, Side: a.side, Explicit: e, Token: a.token, CertDir: a.certDir,
 		TLSVerify: a.tlsVerify, AuthFile: a.authFile, SharedBlobs: a.blobs,
 	}
+	return p.reach(cfg, c)
+}
+
+// reach makes an access of options that have been checked, and the global ones.
+func (p *program) reach(cfg tool.AccessConfig, c common) (*transport.Access, error) {
 	if !cfg.TLSVerify.Given {
 		cfg.TLSVerify = p.global.tlsVerify
 	}
-	both := tool.CommonConfig{AuthFile: c.authFile, RetryTimes: max(c.retryTimes, tool.DefaultRetries), RetryDelay: c.retryDelay, Debug: p.global.debug}
+	both := tool.CommonConfig{
+		AuthFile: c.authFile, RetryTimes: max(c.retryTimes, tool.DefaultRetries), RetryDelay: c.retryDelay, Debug: p.global.debug,
+		Files: tool.FilesConfig{Registries: p.global.registriesConf, Lookasides: p.global.registriesDir, TLS: p.global.tlsDetails},
+	}
 	out, err := cfg.Access(p.std, &both, p.notify)
 	if err != nil {
 		return nil, err

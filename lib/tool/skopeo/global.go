@@ -2,6 +2,8 @@ package skopeo
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -23,6 +25,9 @@ type globals struct {
 	tmpdir         string
 	agentPrefix    string
 	tlsVerify      cli.Tri
+	registriesConf string
+	registriesDir  string
+	tlsDetails     string
 }
 
 func (p *program) rootFlags() *pflag.FlagSet {
@@ -39,6 +44,10 @@ func (p *program) rootFlags() *pflag.FlagSet {
 	fs.DurationVar(&g.timeout, "command-timeout", 0, "give up after this time")
 	fs.StringVar(&g.tmpdir, "tmpdir", "", "accepted, and not needed: there are no temporary files")
 	fs.StringVar(&g.agentPrefix, "user-agent-prefix", "", "text before our own in the User-Agent header")
+	fs.StringVar(&g.registriesDir, "registries.d", "", "take the configuration of signature storage from the files in `DIR`")
+	fs.StringVar(&g.registriesConf, "registries-conf", "", "file that says how registries are reached")
+	_ = fs.MarkHidden("registries-conf")
+	fs.StringVar(&g.tlsDetails, "tls-details", "", "`PATH` of a file with details of TLS")
 	addTri(fs, &g.tlsVerify, "tls-verify", "insist on HTTPS with a certificate that can be checked")
 	_ = fs.MarkHidden("tls-verify") // it exists
 	return fs
@@ -49,6 +58,18 @@ func (g *globals) context(ctx context.Context) (context.Context, context.CancelF
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, g.timeout)
+}
+
+// deprecated warns of --tls-verify for all sides. Of the commands whose own it
+// is not, copy takes it too.
+func (p *program) deprecated(before []string, root *pflag.FlagSet) {
+	const name = "--tls-verify"
+	switch {
+	case slices.ContainsFunc(before, func(a string) bool { return a == name || strings.HasPrefix(a, name+"=") }):
+		p.log("warning", "'"+name+"' is deprecated, please set this on the specific subcommand")
+	case root.Changed(name[2:]):
+		p.log("warning", "'"+name+"' is deprecated, instead use: --src-tls-verify, --dest-tls-verify")
+	}
 }
 
 // platform is the one whose image is taken out of an index. Without

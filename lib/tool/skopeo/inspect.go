@@ -23,6 +23,7 @@ type inspectCommand struct {
 	access access
 	common common
 	set    *pflag.FlagSet
+	way    *transport.Access
 
 	raw, config, noTags bool
 	format, algorithm   string
@@ -59,6 +60,7 @@ func (c *inspectCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	c.way = a
 	src, err := name.Source(ctx, a)
 	if missing := missingDir(name, err); missing != nil {
 		return fmt.Errorf("Error retrieving manifest for image: %w", missing)
@@ -142,7 +144,7 @@ func (c *inspectCommand) summary(ctx context.Context, name transport.Name, src i
 		s.Name = d.Name()
 	}
 	if d := name.Docker(); !d.IsZero() && !c.noTags {
-		if s.RepoTags, err = c.tags(ctx, src); err != nil {
+		if s.RepoTags, err = c.tags(ctx, name, src); err != nil {
 			return fmt.Errorf("Error determining repository tags: %w", err)
 		}
 	}
@@ -167,8 +169,12 @@ func (c *inspectCommand) digest(root, t *image.Tree) (digest.Digest, error) {
 
 // tags lists the repository's tags; a registry that does not allow that is
 // passed over.
-func (c *inspectCommand) tags(ctx context.Context, src image.Source) ([]string, error) {
-	tags, err := image.Tags(ctx, src)
+func (c *inspectCommand) tags(ctx context.Context, name transport.Name, src image.Source) (tags []string, err error) {
+	if _, mirrored := src.(*registry.MirrorSource); mirrored {
+		tags, err = tagsOf(ctx, name, c.way)
+	} else {
+		tags, err = image.Tags(ctx, src)
+	}
 	if errors.Is(err, image.ErrUnsupported) {
 		return []string{}, nil
 	}

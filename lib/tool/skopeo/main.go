@@ -69,8 +69,16 @@ func subcommands() []subcommand {
 	return []subcommand{
 		{"copy", "skopeo copy [command options] SOURCE-IMAGE DESTINATION-IMAGE", "copy an image from one place to another", copyLong(),
 			"skopeo copy docker://quay.io/x/app:1 docker://registry.example.com/app:1", newCopy},
+		{"delete", "skopeo delete [command options] IMAGE-NAME", "delete an image", deleteLong(),
+			"skopeo delete docker://registry.example.com/app:1", newDelete},
 		{"inspect", "skopeo inspect [command options] IMAGE-NAME", "show what an image is", inspectLong(),
 			"skopeo inspect docker://quay.io/x/app:1\nskopeo inspect --config docker://alpine\nskopeo inspect --format '{{.Digest}}' docker://alpine", newInspect},
+		{"list-tags", "skopeo list-tags [command options] REPOSITORY", "list the tags of a repository", listLong(),
+			"skopeo list-tags docker://registry.example.com/app\nskopeo list-tags docker-archive:app.tar", newList},
+		{"login", "skopeo login [command options] REGISTRY", "store credentials for a registry", loginLong(),
+			"skopeo login quay.io\nskopeo login --username alice --password-stdin registry.example.com < password", newLogin},
+		{"logout", "skopeo logout [command options] REGISTRY", "remove the credentials for a registry", logoutLong(),
+			"skopeo logout quay.io\nskopeo logout --all", newLogout},
 		{"manifest-digest", "skopeo manifest-digest MANIFEST-FILE", "print the digest of a manifest file", "print the digest of a manifest file",
 			"skopeo manifest-digest manifest.json", newDigest},
 	}
@@ -78,7 +86,7 @@ func subcommands() []subcommand {
 
 func (p *program) run(ctx context.Context, args []string) error {
 	root := p.rootFlags()
-	name, rest := split(args, root)
+	before, name, rest := split(args, root)
 	sub := slices.IndexFunc(subcommands(), func(s subcommand) bool { return s.name == name })
 	switch {
 	case name == "help" && len(rest) > 0:
@@ -94,7 +102,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 	fs.BoolP("help", "h", false, "help for "+s.name)
 	own := fs.FlagUsages()
 	fs.AddFlagSet(root)
-	if err := fs.Parse(rest); err != nil {
+	if err := fs.Parse(slices.Concat(before, rest)); err != nil {
 		return err
 	}
 	if help, _ := fs.GetBool("help"); help {
@@ -102,6 +110,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 		return nil
 	}
 	p.start()
+	p.deprecated(before, root)
 	ctx, cancel := p.global.context(ctx)
 	defer cancel()
 	err := r.run(ctx, fs.Args())
@@ -114,18 +123,18 @@ func (p *program) run(ctx context.Context, args []string) error {
 
 // split finds the subcommand: the first word that is no option nor the
 // argument of a global one.
-func split(args []string, root *pflag.FlagSet) (name string, rest []string) {
+func split(args []string, root *pflag.FlagSet) (before []string, name string, rest []string) {
 	for i := 0; i < len(args); i++ {
 		a := args[i]
 		if !strings.HasPrefix(a, "-") || a == "-" {
-			return a, append(slices.Clone(args[:i]), args[i+1:]...)
+			return args[:i], a, args[i+1:]
 		}
 		f := root.Lookup(strings.TrimLeft(a, "-"))
 		if f != nil && f.NoOptDefVal == "" {
 			i++ // its argument
 		}
 	}
-	return "", args
+	return args, "", nil
 }
 
 // runRoot is skopeo without a subcommand, or with one that it does not have.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,8 +24,14 @@ type result struct {
 
 func run(t *testing.T, args ...string) result {
 	t.Helper()
+	return with(t, "", args...)
+}
+
+// with runs with a standard input.
+func with(t *testing.T, in string, args ...string) result {
+	t.Helper()
 	var out, errs bytes.Buffer
-	code := Run(t.Context(), &cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, args)
+	code := Run(t.Context(), &cli.IO{In: strings.NewReader(in), Out: &out, Err: &errs}, args)
 	return result{code, out.String(), errs.String()}
 }
 
@@ -45,10 +52,37 @@ func (r result) fatal(t *testing.T) string {
 	return msg
 }
 
+// alone keeps what this machine and its user are configured to do out of a
+// test. It returns the home directory.
+func alone(t *testing.T) string {
+	t.Helper()
+	home := t.TempDir()
+	conf := write(t, filepath.Join(home, "registries.conf"), "")
+	for name, value := range map[string]string{
+		"HOME": home, "XDG_RUNTIME_DIR": home, "XDG_CONFIG_HOME": home, "DOCKER_CONFIG": "",
+		"REGISTRY_AUTH_FILE": "", "CONTAINERS_REGISTRIES_CONF": conf, "CONTAINERS_REGISTRIES_CONF_OVERRIDE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	return home
+}
+
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // place is a registry with an image as a/b:1, an index as a/b:list and an
 // artifact as a/b:thing, a policy that accepts, and a directory.
 func place(t *testing.T) (repo, policy, dir string) {
 	t.Helper()
+	alone(t)
 	s := registrytest.Start(t, registrytest.Options{})
 	for tag, c := range map[string]*imagetest.Content{"1": imagetest.Image(), "list": imagetest.Index(), "thing": imagetest.Artifact()} {
 		s.Put("a/b", tag, c.Root.Digest, c.Manifests, c.Blobs)
@@ -170,14 +204,18 @@ func TestWrongCount(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"help"}, {"copy", "--help"}, {"help", "copy"}, {"inspect", "-h"}, {"manifest-digest", "-h"}} {
+	for _, args := range [][]string{{"--help"}, {"help"}, {"copy", "--help"}, {"help", "copy"}, {"inspect", "-h"}, {"manifest-digest", "-h"}, {"delete", "-h"}, {"list-tags", "-h"}, {"login", "-h"}, {"logout", "-h"}} {
 		r := run(t, args...)
 		if r.code != 0 || r.err != "" || !strings.Contains(r.out, "Usage:") {
 			t.Errorf("skopeo %q: exit %d, %q, %s", args, r.code, r.out, r.err)
 		}
-		if strings.Contains(r.out, "screds") || strings.Contains(r.out, "--tls-verify") && args[0] != "inspect" {
-			if !strings.Contains(r.out, "src-tls-verify") {
-				t.Errorf("skopeo %q shows hidden options: %s", args, r.out)
+		hidden := []string{"--screds", "--registries-conf"}
+		if !slices.Contains([]string{"inspect", "delete", "list-tags", "login", "logout"}, args[0]) {
+			hidden = append(hidden, "--tls-verify")
+		}
+		for _, name := range hidden {
+			if strings.Contains(r.out, name) {
+				t.Errorf("skopeo %q shows the hidden option %s: %s", args, name, r.out)
 			}
 		}
 	}
