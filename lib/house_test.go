@@ -53,7 +53,7 @@ var rooms = map[string]room{
 	"lib/tool/listtags":                   {5, []string{goDigest, "golang.org/x/sync"}},
 	"lib/tool/login":                      {5, []string{"golang.org/x/sys"}},
 	"lib/tool/manifestdigest":             {5, []string{goDigest}},
-	"lib/tool/skopeo":                     {5, []string{goDigest, "github.com/spf13/pflag", "golang.org/x/term"}},
+	"lib/tool/skopeo":                     {5, []string{goDigest, "github.com/spf13/pflag"}},
 }
 
 const goDigest = "github.com/opencontainers/go-digest"

@@ -77,7 +77,7 @@ func (f *Finder) Locate(ctx context.Context, repository string) (Credential, Sto
 			c, err = f.ask(ctx, name, t.servers(t.host))
 		}
 		switch {
-		case ctx.Err() != nil:
+		case err != nil && ctx.Err() != nil:
 			return Credential{}, Stored{}, err
 		case err != nil:
 			failed = chain(failed, err)

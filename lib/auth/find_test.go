@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -295,5 +296,17 @@ func TestFindBrokenFile(t *testing.T) {
 	}
 	if _, err := f.Find(t.Context(), "h.example/a"); message(err) == "" || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Find() with a looping link = %v; want an error", err)
+	}
+}
+
+// Who is out of time must not pass for somebody whom nobody knows.
+func TestFindOutOfTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "auth.json")
+	write(t, path, auths("h.example", "alice:s3cr3t"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	f := &Finder{File: path, Helpers: []string{FilesHelper}}
+	if c, err := f.Find(ctx, "h.example"); err == nil && c != alice() {
+		t.Errorf("Find() = %q, %v; want alice or an error", plain(c), err)
 	}
 }

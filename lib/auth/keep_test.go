@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -213,5 +214,53 @@ func TestPutHelperLeaks(t *testing.T) {
 	s, _ := storeIn(t, `{"credHelpers": {"h.example": "test"}}`)
 	if _, err := s.Put(t.Context(), "h.example", Credential{Username: "a", Password: "\xff"}); !errors.Is(err, ErrCredential) {
 		t.Errorf("Put() of what JSON can not hold = %v; want %v", err, ErrCredential)
+	}
+}
+
+// That of macOS lists what it was told as "h.example" as "https://h.example".
+func TestRemoveListedAsURL(t *testing.T) {
+	const listed = "https://h.example:5000"
+	helper(t, "test", `case "$1" in
+list) echo '{"`+listed+`": "alice", "https://h.example": "bob", "https://h.example:5000/n": "carol"}' ;;
+erase) test "$server" = "`+listed+`" || { echo not that one; exit 1; } ;;
+esac`)
+	s, _ := storeIn(t, `{"credHelpers": {"h.example:5000": "test"}}`)
+	want := Stored{Key: listed, Helper: "test"}
+	if removed, err := s.Remove(t.Context(), "h.example:5000"); err != nil || len(removed) != 1 || removed[0] != want {
+		t.Errorf("Remove() = %+v, %v; want %+v", removed, err, want)
+	}
+}
+
+// Docker leaves its mark for what credHelpers has, too: that is one credential,
+// and the program of credsStore knows nothing of it.
+func TestListMarkOfHelper(t *testing.T) {
+	keeper(t, "test")
+	s, _ := storeIn(t, `{"credHelpers": {"h.example": "test"}, "credsStore": "nowhere"}`)
+	inDocker(s)
+	at, err := s.Put(t.Context(), "h.example", alice())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := s.List(t.Context()); err != nil || len(all) != 1 || all[0] != at {
+		t.Errorf("List() = %+v, %v; want %+v", all, err, at)
+	}
+	if removed, err := s.RemoveAll(t.Context()); err != nil || len(removed) != 1 || removed[0] != at {
+		t.Errorf("RemoveAll() = %+v, %v; want %+v", removed, err, at)
+	}
+}
+
+// What is said to be removed is: also if only a part could be.
+func TestRemoveFails(t *testing.T) {
+	keeper(t, "test")
+	s, path := storeIn(t, `{"credHelpers": {"h.example": "test"}}`)
+	at, err := s.Put(t.Context(), "h.example", alice())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, `{"credHelpers": {"h.example": "test"}, "auths": {"h.example": {"auth": "Yjox"}}}`)
+	s.step = func(string, string) error { return syscall.ENOSPC }
+	removed, err := s.Remove(t.Context(), "h.example")
+	if !errors.Is(err, syscall.ENOSPC) || len(removed) != 1 || removed[0] != at {
+		t.Errorf("Remove() = %+v, %v; want %+v and %v", removed, err, at, syscall.ENOSPC)
 	}
 }

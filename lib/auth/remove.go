@@ -66,20 +66,24 @@ func (s *Store) removeFromFile(ctx context.Context, p place, t target) ([]Stored
 	if r.helper != "" && !t.namespaced() {
 		removed, err = s.forget(ctx, r.helper, t.servers(r.server))
 		if err != nil {
-			return nil, inFileError(f, err)
+			return removed, inFileError(f, err)
 		}
 	}
 	same := func(key string) bool { return canonicalKey(key) == t.scopes[0] }
+	if !slices.ContainsFunc(f.auths, func(m member) bool { return same(m.key) }) {
+		return removed, nil
+	}
+	err = s.update(ctx, p.path, func(f *file) (*file, error) { return f.without(same) })
+	if err != nil {
+		return removed, err
+	}
 	for _, m := range f.auths {
 		// The mark that a helper program has it is not one more credential.
 		if same(m.key) && (r.helper == "" || f.holds(m)) {
 			removed = append(removed, Stored{Key: m.key, File: p.path})
 		}
 	}
-	if !slices.ContainsFunc(f.auths, func(m member) bool { return same(m.key) }) {
-		return removed, nil
-	}
-	return removed, s.update(ctx, p.path, func(f *file) (*file, error) { return f.without(same) })
+	return removed, nil
 }
 
 // holds reports whether an entry has a credential in it. What can not be read
@@ -130,7 +134,7 @@ func (s *Store) listFile(ctx context.Context, p place) ([]Stored, error) {
 		switch {
 		case f.holds(m):
 			all = append(all, Stored{Key: m.key, File: p.path})
-		case store != "":
+		case store != "" && !f.delegates(m.key):
 			all = append(all, Stored{Key: m.key, Helper: store})
 		}
 	}
@@ -149,6 +153,11 @@ func (s *Store) listFile(ctx context.Context, p place) ([]Stored, error) {
 		all = append(all, some...)
 	}
 	return all, nil
+}
+
+// delegates reports whether credHelpers names what has the credential of a key.
+func (f *file) delegates(key string) bool {
+	return slices.ContainsFunc(f.credHelpers, func(m member) bool { return canonicalKey(m.key) == canonicalKey(key) })
 }
 
 // listHelper lists the servers that a helper program knows. Listing is the
@@ -215,20 +224,22 @@ func orNil(failed, err error) error {
 	return chain(failed, err)
 }
 
-// forget erases what a helper program has for the servers. Listing tells what
-// it has without unlocking anything; where that is not possible it is erased
-// unseen.
+// forget erases what a helper program has for the servers, which are names of
+// one registry. Listing tells what it has without unlocking anything, and how
+// it spells that; where that is not possible it is erased unseen.
 func (s *Store) forget(ctx context.Context, name string, servers []string) ([]Stored, error) {
 	known, err := s.list(ctx, name)
 	if err != nil && (ctx.Err() != nil || checkHelperName(name) != nil) {
 		return nil, err
 	}
-	listed := err == nil
+	names := servers[:1]
+	if err == nil {
+		names = slices.DeleteFunc(slices.Sorted(maps.Keys(known)), func(name string) bool {
+			return canonicalKey(name) != canonicalKey(servers[0])
+		})
+	}
 	var removed []Stored
-	for i, server := range servers {
-		if _, ok := known[server]; listed && !ok || !listed && i > 0 {
-			continue
-		}
+	for _, server := range names {
 		switch err := s.erase(ctx, name, server); {
 		case err == nil:
 			removed = append(removed, Stored{Key: server, Helper: name})

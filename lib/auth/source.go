@@ -39,23 +39,25 @@ func (e Explicit) Lookup(otherwise Lookup) (Lookup, error) {
 		if err := checkFD(fd); err != nil {
 			return nil, err
 		}
-		return remembering(func(ctx context.Context, _ string) (Credential, error) { return FromFD(ctx, fd) }, func(string) string { return "" }), nil
+		var once sync.Once
+		return func(ctx context.Context, _ string) (Credential, error) {
+			// Also if ctx ends: who reads it again might get half a secret.
+			once.Do(func() { c, err = FromFD(ctx, fd) })
+			return c, err
+		}, nil
 	case e.Command != nil:
 		command := *e.Command
 		if _, err := splitCommand(command); err != nil {
 			return nil, err
 		}
-		run := func(ctx context.Context, host string) (Credential, error) { return FromCommand(ctx, command, host) }
-		return remembering(run, func(repository string) string {
-			host, _, _ := strings.Cut(repository, "/")
-			return host
-		}), nil
+		return remembering(func(ctx context.Context, host string) (Credential, error) { return FromCommand(ctx, command, host) }), nil
 	}
 	return otherwise, nil
 }
 
-// remembering makes a Lookup of find, which is called once for each key.
-func remembering(find Lookup, key func(repository string) string) Lookup {
+// remembering makes a Lookup of find, which is called once for each host, and
+// again only if it was not given the time.
+func remembering(find Lookup) Lookup {
 	var mu sync.Mutex
 	type answer struct {
 		c   Credential
@@ -65,11 +67,13 @@ func remembering(find Lookup, key func(repository string) string) Lookup {
 	return func(ctx context.Context, repository string) (Credential, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		k := key(repository)
-		a, ok := known[k]
+		host, _, _ := strings.Cut(repository, "/")
+		a, ok := known[host]
 		if !ok {
-			a.c, a.err = find(ctx, k)
-			known[k] = a
+			a.c, a.err = find(ctx, host)
+			if a.err == nil || ctx.Err() == nil {
+				known[host] = a
+			}
 		}
 		return a.c, a.err
 	}
@@ -94,13 +98,18 @@ func checkFD(fd int) error {
 	return fmt.Errorf("file descriptor %d: %w", fd, syscall.EBADF)
 }
 
-// FromFD reads a credential from an open file descriptor, to its end, and
-// closes it: USER:PASSWORD or a JSON object with Username and Secret, as
+// FromFD reads a credential from an open file descriptor, to its end: USER:PASSWORD or a JSON object with Username and Secret, as
 // credential helpers write it, in at most 64 KiB. One line end behind it does
-// not count. The error may be that of ctx; what is read is not in it.
+// not count. The descriptor stays open: if its number were free, whoever reads
+// it a second time would read what the program has opened since. The error may
+// be that of ctx; what is read is not in it.
 func FromFD(ctx context.Context, fd int) (Credential, error) {
 	if err := checkFD(fd); err != nil {
 		return Credential{}, err
+	}
+	own, err := duplicate(fd)
+	if err != nil {
+		return Credential{}, fmt.Errorf("file descriptor %d: %w", fd, err)
 	}
 	type result struct {
 		data []byte
@@ -108,7 +117,7 @@ func FromFD(ctx context.Context, fd int) (Credential, error) {
 	}
 	done := make(chan result, 1)
 	go func() { // a read of a pipe can not be called back
-		f := os.NewFile(uintptr(fd), "file descriptor "+strconv.Itoa(fd))
+		f := os.NewFile(uintptr(own), "file descriptor "+strconv.Itoa(fd))
 		defer f.Close()
 		data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 		done <- result{data, err}
@@ -129,6 +138,17 @@ func FromFD(ctx context.Context, fd int) (Credential, error) {
 		}
 		return c, nil
 	}
+}
+
+// duplicate is dup(2). Programs that are started do not get the result.
+func duplicate(fd int) (int, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	own, err := syscall.Dup(fd)
+	if err == nil {
+		syscall.CloseOnExec(own)
+	}
+	return own, err
 }
 
 // FromCommand runs a program that writes a credential to its standard output,

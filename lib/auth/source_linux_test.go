@@ -30,5 +30,4 @@ func TestFDIsNotInherited(t *testing.T) {
 	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 		t.Errorf("the flags of file descriptor %d are %#x, %v; want FD_CLOEXEC", fd, flags, err)
 	}
-	syscall.Close(fd)
 }

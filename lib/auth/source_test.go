@@ -26,6 +26,7 @@ func pipe(t *testing.T, data string) int {
 		io.WriteString(w, data)
 		w.Close()
 	}()
+	t.Cleanup(func() { syscall.Close(fds[0]) })
 	return fds[0]
 }
 
@@ -83,6 +84,53 @@ func TestFromFDNotOpen(t *testing.T) {
 	cancel()
 	if _, err := FromFD(ctx, fds[0]); !errors.Is(err, context.Canceled) {
 		t.Errorf("FromFD of a silent pipe = %v; want %v", err, context.Canceled)
+	}
+}
+
+// A descriptor that both sides of a copy were told to read has its secret once.
+// Whatever the program opens meanwhile must not be taken for it, nor be closed.
+func TestFDReadTwice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "other")
+	write(t, path, "mallory:1")
+	fd := pipe(t, "alice:s3cr3t\n")
+	var lookups []Lookup
+	for range 2 {
+		l, err := (Explicit{FD: &fd}).Lookup(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lookups = append(lookups, l)
+	}
+	if c, err := lookups[0](t.Context(), "h.example"); err != nil || c != alice() {
+		t.Errorf("the first Lookup = %q, %v", plain(c), err)
+	}
+	other, err := os.Open(path) // which gets the number, if that was closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if c, err := lookups[1](t.Context(), "h.example"); !strings.HasSuffix(message(err), ": there is nothing") {
+		t.Errorf("the second Lookup = %q, %v; want nothing", plain(c), err)
+	}
+	if _, err := other.Stat(); err != nil {
+		t.Errorf("another file was closed: %v", err)
+	}
+}
+
+// One request that is given up must not be the end of all others.
+func TestCommandGivenUp(t *testing.T) {
+	command := script(t, "echo alice:s3cr3t")
+	lookup, err := (Explicit{Command: &command}).Lookup(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := lookup(ctx, "h.example"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Lookup that was given up = %v; want %v", err, context.Canceled)
+	}
+	if c, err := lookup(t.Context(), "h.example"); err != nil || c != alice() {
+		t.Errorf("the next Lookup = %q, %v", plain(c), err)
 	}
 }
 

@@ -118,9 +118,11 @@ func missing(err error) bool {
 func readFile(path string) ([]byte, error) { return disk.ReadFile(path, maxFile) }
 
 // listDir returns the names in a directory that have the suffix, sorted. A
-// directory that is not there has none. More than maxFiles are an error.
+// directory that is not there has none, nor has a file in its place. More than
+// maxFiles are an error.
 func listDir(dir, suffix string) ([]string, error) {
-	f, err := os.Open(dir)
+	// O_DIRECTORY: opening a FIFO that nobody writes to must not wait.
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if missing(err) {
 		return nil, nil
 	}
@@ -142,8 +144,6 @@ func listDir(dir, suffix string) ([]string, error) {
 		case errors.Is(err, io.EOF):
 			slices.Sort(names)
 			return names, nil
-		case missing(err):
-			return nil, nil // A file in the place of a directory.
 		case err != nil:
 			return nil, err
 		}

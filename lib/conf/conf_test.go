@@ -131,11 +131,15 @@ func TestReadFile(t *testing.T) {
 
 func TestListDir(t *testing.T) {
 	m := newMachine(t, "0", "/d/b.conf", "", "/d/a.conf", "", "/d/c.yaml", "", "/d/.conf.swp", "", "/file", "")
+	if err := syscall.Mkfifo(m.path("/fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct{ dir, want string }{
 		{"/d", "[a.conf b.conf]"},
 		{"/none", "[]"},
 		{"/file", "[]"},
 		{"/file/d", "[]"},
+		{"/fifo", "[]"}, // to open one waits for whoever writes to it
 	} {
 		names, err := listDir(m.path(tt.dir), ".conf")
 		if err != nil || fmt.Sprint(names) != tt.want {

@@ -101,6 +101,31 @@ func TestKeepNew(t *testing.T) {
 	holds(t, d, "a:1", "b:3")
 }
 
+// Who opens a file of secrets while it is still open to all can read what comes
+// later: not even for a moment may it be.
+func TestTempMode(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	dir := t.TempDir()
+	for _, want := range []fs.FileMode{0o600, 0o644} {
+		d := open(t, dir, func(op, name string) error {
+			info, err := os.Stat(filepath.Join(dir, name))
+			if op != "create" && op != "remove" && op != "rename" && (err != nil || info.Mode().Perm() != want) {
+				t.Errorf("before %s: %v, %v; want %v", op, info, err, want)
+			}
+			return nil
+		})
+		f, err := d.TempMode(".", prefix, want)
+		check(t, err)
+		_, err = f.WriteAt([]byte("1"), 0)
+		check(t, err)
+		check(t, f.Keep("a"))
+		if info, err := os.Stat(filepath.Join(dir, "a")); err != nil || info.Mode().Perm() != want {
+			t.Errorf("the file is %v, %v; want %v", info, err, want)
+		}
+	}
+}
+
 // A name may only be given to what is on the disk. Syncing twice costs time
 // while others wait, so it is not done.
 func TestSyncBeforeName(t *testing.T) {
@@ -116,6 +141,7 @@ func TestSyncBeforeName(t *testing.T) {
 			return errors.Join(f.Sync(), err)
 		}, "create write write sync rename"},
 		{"sync, truncate", func(f *Temp) error { return errors.Join(f.Sync(), f.Truncate(0)) }, "create write sync truncate sync rename"},
+		{"sync, chown", func(f *Temp) error { return errors.Join(f.Sync(), f.Chown(os.Geteuid(), os.Getegid())) }, "create write sync chown sync rename"},
 		{"sync, chmod", func(f *Temp) error { return errors.Join(f.Sync(), f.Chmod(0o600)) }, "create write sync chmod sync rename"},
 	} {
 		var log []string

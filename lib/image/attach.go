@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -42,7 +43,16 @@ type attacher struct {
 	with  With
 	names []string // that belong to some digest
 	seen  map[digest.Digest]bool
-	total int
+	total atomic.Int64
+}
+
+// take counts manifests that are about to be read, or have been, of all that is
+// attached together.
+func (a *attacher) take(n int) error {
+	if a.total.Add(int64(n)) > oci.MaxEntries {
+		return fmt.Errorf("%w: more than %d manifests attached", oci.ErrInvalid, oci.MaxEntries)
+	}
+	return nil
 }
 
 // level attaches to each of the trees, and then to all that was attached.
@@ -72,9 +82,6 @@ func (a *attacher) level(ctx context.Context, trees []*Tree, depth int) error {
 			next = append(next, slices.Collect(k.Walk())...)
 		}
 	}
-	if a.total += len(next); a.total > oci.MaxEntries {
-		return fmt.Errorf("%w: more than %d manifests attached", oci.ErrInvalid, oci.MaxEntries)
-	}
 	return a.level(ctx, next, depth+1)
 }
 
@@ -82,12 +89,15 @@ func (a *attacher) level(ctx context.Context, trees []*Tree, depth int) error {
 func (a *attacher) attach(ctx context.Context, t *Tree) error {
 	if a.with.Referrers {
 		list, err := Referrers(ctx, a.src, t.Desc.Digest)
+		if err == nil {
+			err = a.take(len(list))
+		}
 		if err != nil {
 			return err
 		}
 		for _, d := range list {
 			k, err := a.read(ctx, d)
-			if errors.Is(err, ErrNotFound) {
+			if k == nil && errors.Is(err, ErrNotFound) {
 				continue // a list that clients keep may be out of date
 			}
 			if err != nil {
@@ -99,7 +109,11 @@ func (a *attacher) attach(ctx context.Context, t *Tree) error {
 			t.Attached = append(t.Attached, k)
 		}
 	}
-	for _, name := range oci.AttachedTags(a.names, t.Desc.Digest) {
+	names := oci.AttachedTags(a.names, t.Desc.Digest)
+	if err := a.take(len(names)); err != nil {
+		return err
+	}
+	for _, name := range names {
 		d, err := Find(ctx, a.src, name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -114,6 +128,8 @@ func (a *attacher) attach(ctx context.Context, t *Tree) error {
 	return nil
 }
 
+// read reads what is attached, and what is below it. Without a tree, d itself
+// could not be read.
 func (a *attacher) read(ctx context.Context, d oci.Descriptor) (*Tree, error) {
 	if err := oci.CheckDescriptor(d); err != nil {
 		return nil, err
@@ -123,5 +139,8 @@ func (a *attacher) read(ctx context.Context, d oci.Descriptor) (*Tree, error) {
 		return nil, err
 	}
 	k := &Tree{Desc: d, Raw: raw}
-	return k, k.Grow(ctx, a.src, nil)
+	if err := k.Grow(ctx, a.src, nil); err != nil {
+		return k, err
+	}
+	return k, a.take(len(slices.Collect(k.Walk())) - 1)
 }

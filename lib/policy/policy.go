@@ -16,7 +16,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/imgtools/imgtools/lib/blob"
+	"github.com/imgtools/imgtools/lib/disk"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 )
@@ -83,14 +83,9 @@ func configHome(env func(string) string) string {
 
 // Load reads the policy file at path.
 func Load(path string) (*Policy, error) {
-	f, err := os.Open(path)
+	b, err := disk.ReadFile(path, maxFile)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	b, err := blob.ReadLimited(f, maxFile)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	p, err := parse(b)
 	if err != nil {

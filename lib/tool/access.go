@@ -96,7 +96,7 @@ func (c *CommonConfig) Flags() []cli.Flag {
 		{Name: "timeout", Arg: "DURATION", Help: "Give up after DURATION.", Value: cli.Duration(&c.Timeout)},
 		{Name: "debug", Help: "Tell each request on standard error.", Value: cli.Bool(&c.Debug)},
 	}
-	rows = append(rows, c.Files.flags()...)
+	rows = append(rows, c.Files.Flags()...)
 	return append(rows, c.Limits.flags()...)
 }
 

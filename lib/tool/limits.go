@@ -72,7 +72,7 @@ func (v rateValue) Set(s string) error {
 
 func (v rateValue) String() string { return "" }
 
-// sizeValue is a number of bytes above 0, with K, M or G for powers of 1024.
+// sizeValue is a number of bytes above 0, with K, M, G or T for powers of 1024.
 type sizeValue struct{ p *int64 }
 
 func (v sizeValue) Set(s string) error {

@@ -106,6 +106,17 @@ func TestFiles(t *testing.T) {
 	if _, err := (&AccessConfig{}).Access(standard(), &c, nil); err == nil || !strings.Contains(err.Error(), "bad.yaml") {
 		t.Errorf("wrong TLS details: %v", err)
 	}
+	// Exit code 3 is for an image that is not there.
+	for _, missing := range []FilesConfig{{TLS: "/nowhere/tls.yaml"}, {Registries: "/nowhere/registries.conf"}} {
+		c.Files = missing
+		out, err := (&AccessConfig{}).Access(standard(), &c, nil)
+		if err == nil {
+			_, err = parse(t, "docker://r.example/a").Source(t.Context(), out)
+		}
+		if code, _ := Explain(err); err == nil || code != cli.CodeFailed {
+			t.Errorf("%+v: %v, exit code %d; want %d", missing, err, code, cli.CodeFailed)
+		}
+	}
 }
 
 // A secret may come from a descriptor: then it is in no list of processes.

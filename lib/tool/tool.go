@@ -10,6 +10,7 @@ import (
 	"io/fs"
 
 	"github.com/imgtools/imgtools/lib/cli"
+	"github.com/imgtools/imgtools/lib/conf"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/reference"
@@ -25,7 +26,9 @@ var causes = []struct {
 }{
 	{cli.ErrUsage, cli.CodeUsage},
 	{cli.ErrOutput, cli.CodeOutput},
+	{errSettings, cli.CodeFailed},
 	{image.ErrRejected, cli.CodeRejected},
+	{conf.ErrBlocked, cli.CodeRejected},
 	{image.ErrMismatch, cli.CodeMismatch},
 	{image.ErrIncomplete, cli.CodeMismatch},
 	{image.ErrUnauthorized, cli.CodeUnauthorized},
@@ -56,14 +59,23 @@ func hintFor(err error) string {
 	var e *image.Error
 	switch {
 	case errors.Is(err, image.ErrUnauthorized) && errors.As(err, &e):
-		prefix := map[string]string{image.SideSource: "src-", image.SideDestination: "dest-"}[e.Side]
-		return fmt.Sprintf("log in with podman, docker or skopeo login, or give --%screds", prefix)
+		return loginHint(e)
 	case errors.Is(err, oci.ErrSchema1):
 		return "the image has Docker's schema 1, which registries no longer take; img-inspect --raw shows it"
 	case errors.Is(err, transport.ErrTransport), errors.Is(err, reference.ErrNoTransport):
 		return "a name begins with docker://, oci:, dir:, oci-archive: or docker-archive:, or is - for a stream"
 	}
 	return ""
+}
+
+// loginHint says how to be known to the registry that wants to know.
+func loginHint(e *image.Error) string {
+	prefix := map[string]string{image.SideSource: "src-", image.SideDestination: "dest-"}[e.Side]
+	host := "REGISTRY"
+	if n, err := transport.Parse(e.Reference); err == nil && n.Docker().Domain != "" {
+		host = n.Docker().Domain
+	}
+	return fmt.Sprintf("log in with: img-login %s; or give --%screds", host, prefix)
 }
 
 // Notify returns the image.Notify that shows the engine's events with r. ref is

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/imgtools/imgtools/lib/cli"
+	"github.com/imgtools/imgtools/lib/conf"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/oci"
 	"github.com/imgtools/imgtools/lib/reference"
@@ -52,11 +53,13 @@ func TestExplain(t *testing.T) {
 		{image.ErrUnauthorized, cli.CodeUnauthorized, ""},
 		{&image.Error{Err: image.ErrUnauthorized}, cli.CodeUnauthorized, "--creds"},
 		{&image.Error{Side: image.SideSource, Err: image.ErrUnauthorized}, cli.CodeUnauthorized, "--src-creds"},
+		{&image.Error{Reference: "docker://r.example:5000/a/b:1", Err: image.ErrUnauthorized}, cli.CodeUnauthorized, "img-login r.example:5000;"},
 		{&image.Error{Side: image.SideDestination, Err: image.ErrUnauthorized}, cli.CodeUnauthorized, "--dest-creds"},
 		{image.ErrDenied, cli.CodeUnauthorized, ""},
 		{image.ErrNetwork, cli.CodeNetwork, ""},
 		{context.DeadlineExceeded, cli.CodeNetwork, ""},
 		{image.ErrRejected, cli.CodeRejected, ""},
+		{conf.ErrBlocked, cli.CodeRejected, ""},
 		{image.ErrMismatch, cli.CodeMismatch, ""},
 		{image.ErrIncomplete, cli.CodeMismatch, ""},
 		{oci.ErrSchema1, cli.CodeFailed, "schema 1"},

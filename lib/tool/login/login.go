@@ -15,7 +15,6 @@ import (
 
 	"github.com/imgtools/imgtools/lib/auth"
 	"github.com/imgtools/imgtools/lib/cli"
-	"github.com/imgtools/imgtools/lib/conf"
 	"github.com/imgtools/imgtools/lib/image"
 	"github.com/imgtools/imgtools/lib/tool"
 	"github.com/imgtools/imgtools/lib/transport"
@@ -40,8 +39,8 @@ func (f *files) check() error {
 }
 
 // store returns what the options, and registries.conf, name.
-func (f *files) store(std *cli.IO) (*auth.Store, error) {
-	r, err := conf.Finder{Debug: func(s string) { std.Debugf("%s", s) }}.Registries("")
+func (f *files) store(std *cli.IO, way *transport.Access) (*auth.Store, error) {
+	r, err := way.Registries()
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +78,7 @@ func login(check checker, terminal Ask) *cli.Tool {
 		Long: "Stores the credentials of REGISTRY, or of one NAMESPACE in it, once the registry has accepted them. What is not given by options is asked for at the terminal. " +
 			"Without --username and --password, those that are stored already are tried first.\n\n" +
 			"They are kept where the containers tools look for them: in the file of --authfile or --compat-auth-file, of $REGISTRY_AUTH_FILE, of $DOCKER_CONFIG, or in $XDG_RUNTIME_DIR/containers/auth.json, which the next boot takes away; " +
-			"or in the credential helper program that such a file names. The file is changed safely while others use it, is readable for its owner only, and keeps whatever else is in it.",
+			"or in the credential helper program that such a file, or registries.conf, names. The file is changed safely while others use it, is readable for its owner only, and keeps whatever else is in it.",
 		Flags: c.flags(),
 		Examples: []cli.Example{
 			{Text: "Log in, being asked for user name and password:", Command: "img-login quay.io"},
@@ -103,12 +102,13 @@ func (c *loginCommand) flags() []cli.Flag {
 		{Name: "verbose", Short: 'v', Help: "Tell where the credentials are stored.", Value: cli.Bool(&c.verbose)},
 	}
 	rows = append(rows, c.files.flags()...)
-	return append(rows,
+	rows = append(rows,
 		cli.Flag{Name: "cert-dir", Arg: "DIR", Help: "Certificates and keys (*.crt, *.cert, *.key) for the registry.", Value: cli.String(&c.access.CertDir)},
 		cli.Flag{Name: "tls-verify", Help: "Require HTTPS and check certificates of the registry; =false allows plain HTTP.", Value: cli.OptionalBool(&c.access.TLSVerify)},
 		cli.Flag{Name: "timeout", Arg: "DURATION", Help: "Give up after DURATION.", Value: cli.Duration(&c.common.Timeout)},
 		cli.Flag{Name: "debug", Help: "Tell each request on standard error.", Value: cli.Bool(&c.common.Debug)},
 	)
+	return append(rows, c.common.Files.Flags()...)
 }
 
 func (c *loginCommand) run(ctx context.Context, std *cli.IO, terminal Ask, args []string) error {
@@ -121,11 +121,15 @@ func (c *loginCommand) run(ctx context.Context, std *cli.IO, terminal Ask, args 
 	}
 	ctx, cancel := c.common.Context(ctx)
 	defer cancel()
-	store, err := c.store(std)
+	way, err := c.way(std, r.Registry)
 	if err != nil {
 		return err
 	}
-	s := &Session{Store: store, Check: c.checkWith(std), Ask: terminal, Tell: c.teller(std)}
+	store, err := c.store(std, way)
+	if err != nil {
+		return err
+	}
+	s := &Session{Store: store, Check: c.checkWith(way), Ask: terminal, Tell: c.teller(std)}
 	if c.getLogin {
 		user, err := s.User(ctx, r.Key)
 		if err == nil {
@@ -183,21 +187,23 @@ func (c *loginCommand) teller(std *cli.IO) func(Step, string) {
 	}
 }
 
-// checkWith returns the Check of the options.
-func (c *loginCommand) checkWith(std *cli.IO) Check {
+// way returns the way to the registry that the options describe.
+func (c *loginCommand) way(std *cli.IO, registry string) (*transport.Access, error) {
+	r, err := cli.NewRenderer("none", std, "img-login")
+	if err != nil {
+		return nil, err
+	}
+	return c.access.Access(std, &c.common, tool.Notify(r, registry))
+}
+
+// checkWith returns the Check that goes that way.
+func (c *loginCommand) checkWith(way *transport.Access) Check {
 	return func(ctx context.Context, host string, cred auth.Credential) error {
-		r, err := cli.NewRenderer("none", std, "img-login")
-		if err != nil {
-			return err
-		}
-		a, err := c.access.Access(std, &c.common, tool.Notify(r, host))
-		if err != nil {
-			return err
-		}
-		a.Registry.Credential = func(context.Context, string) (registry.Credential, error) {
+		with := *way
+		with.Registry.Credential = func(context.Context, string) (registry.Credential, error) {
 			return registry.Credential(cred), nil
 		}
-		return c.check(ctx, host, a)
+		return c.check(ctx, host, &with)
 	}
 }
 

@@ -3,6 +3,7 @@ package login
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"flag"
@@ -288,10 +289,11 @@ func TestLoginOptions(t *testing.T) {
 	var got *transport.Access
 	var host string
 	look := func(_ context.Context, h string, a *transport.Access) error { host, got = h, a; return nil }
+	d.put("tls.yaml", "minVersion: \"1.3\"\n")
 	var errs bytes.Buffer
 	std := &cli.IO{In: strings.NewReader(secret), Out: io.Discard, Err: &errs}
-	code := login(look, d.ask).Execute(t.Context(), std, []string{"-u", "alice", "--password-stdin", "--cert-dir=certs", "--tls-verify=false", "h.example/a"})
-	if code != 0 || host != "h.example" || got.Registry.CertDir != "certs" {
+	code := login(look, d.ask).Execute(t.Context(), std, []string{"-u", "alice", "--password-stdin", "--cert-dir=certs", "--tls-verify=false", "--tls-details", filepath.Join(d.dir, "tls.yaml"), "h.example/a"})
+	if code != 0 || host != "h.example" || got.Registry.CertDir != "certs" || got.Registry.Network.TLS.MinVersion != tls.VersionTLS13 {
 		t.Fatalf("login: exit %d, %s; asked %s with %+v", code, &errs, host, got)
 	}
 	c, err := got.Registry.Credential(t.Context(), "h.example")
@@ -319,6 +321,14 @@ func TestLoginHelpers(t *testing.T) {
 	} {
 		if code, out, errs := d.run(tt.command, tt.in); code != 0 || out != "" || errs != tt.want {
 			t.Errorf("img-%s: exit %d, %q, %q; want %q", tt.command, code, out, errs, tt.want)
+		}
+	}
+	d.put("registries.conf", "")
+	d.put("other.conf", `credential-helpers = ["test"]`)
+	for _, command := range []string{"login -v -u alice --password-stdin", "logout"} {
+		code, _, errs := d.run(command+" --registries-conf DIR/other.conf REGISTRY", secret)
+		if code != 0 || !strings.Contains(errs, "credential helper: test") {
+			t.Errorf("img-%s with another registries.conf: exit %d, %s", command, code, errs)
 		}
 	}
 	d.put("registries.conf", "credential-helpers = 1")

@@ -28,6 +28,7 @@ func Logout() *cli.Tool {
 		Flags: append(append([]cli.Flag{
 			{Name: "all", Short: 'a', Help: "Remove the credentials of all registries.", Value: cli.Bool(&c.all)},
 		}, c.files.flags()...),
+			c.common.Files.RegistriesFlag(),
 			cli.Flag{Name: "timeout", Arg: "DURATION", Help: "Give up after DURATION.", Value: cli.Duration(&c.common.Timeout)},
 		),
 		Examples: []cli.Example{
@@ -55,7 +56,11 @@ func (c *logoutCommand) run(ctx context.Context, std *cli.IO, args []string) err
 			return fmt.Errorf("credential file is not accessible: %w", err)
 		}
 	}
-	store, err := c.store(std)
+	way, err := (&tool.AccessConfig{}).Access(std, &c.common, nil)
+	if err != nil {
+		return err
+	}
+	store, err := c.store(std, way)
 	if err != nil {
 		return err
 	}

@@ -127,7 +127,7 @@ func (s *Session) Login(ctx context.Context, r Request) error {
 		err = r.Verify()
 	}
 	if err == nil && r.Stdin != nil {
-		r.Password, err = s.readPassword(r.Stdin)
+		r.Password, err = s.readPassword(ctx, r.Stdin)
 	}
 	if err != nil {
 		return err
@@ -148,13 +148,13 @@ func (s *Session) Login(ctx context.Context, r Request) error {
 	return s.finish(ctx, r, c)
 }
 
-// stored returns what is stored, if the request leaves anything open. That
+// stored returns what is stored, if the request does not say who it is. That
 // there is no place to store anything is found out before anybody is asked.
 func (s *Session) stored(ctx context.Context, r Request) (auth.Credential, error) {
 	if _, err := s.Store.Path(); err != nil {
 		return auth.Credential{}, err
 	}
-	if !s.Compat && r.Username != "" && (r.Password != "" || r.Stdin != nil) {
+	if !s.Compat && r.Username != "" {
 		return auth.Credential{}, nil
 	}
 	c, err := s.Store.Find(ctx, r.Key)
@@ -223,7 +223,7 @@ func (s *Session) complete(ctx context.Context, r Request, stored string) (auth.
 	if c.Username = strings.TrimSpace(c.Username); c.Username == "" && !s.Compat {
 		return c, cli.Usagef("the user name is empty")
 	}
-	if c.Password == "" && r.Stdin == nil {
+	if c.Password == "" && (r.Stdin == nil || s.Compat) {
 		answer, err := s.Ask(ctx, "Password: ", true)
 		if err != nil {
 			return c, fmt.Errorf("getting username and password: reading password: %w", err)
@@ -236,10 +236,31 @@ func (s *Session) complete(ctx context.Context, r Request, stored string) (auth.
 	return c, nil
 }
 
+// await returns what read does, or the error of ctx. A read of a pipe or of a
+// terminal can not be called back: it is left to itself.
+func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		got T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		got, err := read()
+		done <- result{got, err}
+	}()
+	select {
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	case r := <-done:
+		return r.got, r.err
+	}
+}
+
 // readPassword reads a password to the end of r. One line end does not count;
 // another would be a mistake that no registry could point out.
-func (s *Session) readPassword(r io.Reader) (string, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxPassword+1))
+func (s *Session) readPassword(ctx context.Context, r io.Reader) (string, error) {
+	b, err := await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(r, maxPassword+1)) })
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("reading password: %w", err)

@@ -3,9 +3,11 @@ package login
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/imgtools/imgtools/lib/auth"
@@ -87,11 +89,30 @@ func TestCompat(t *testing.T) {
 	if err := s.Login(t.Context(), r); err != nil || asked[0].Password != "abc" {
 		t.Errorf("Login() = %v with %q; want the lines joined", err, asked[0].Password)
 	}
+	// Standard input without a password is no password: it is asked for.
+	r.Stdin = strings.NewReader("\n")
+	s.Ask = func(context.Context, string, bool) (string, error) { return "", syscall.ENOTTY }
+	if err := s.Login(t.Context(), r); !errors.Is(err, syscall.ENOTTY) || len(asked) != 1 {
+		t.Errorf("Login() with an empty standard input = %v, asked %d times; want %v", err, len(asked), syscall.ENOTTY)
+	}
+	s.Ask = func(context.Context, string, bool) (string, error) { return "", nil }
 	// A registry that can not be reached makes stored credentials invalid.
 	told, verdict = nil, image.ErrNetwork
 	err := s.Login(t.Context(), Request{Key: "h.example", Registry: "h.example"})
 	if !errors.Is(err, image.ErrNetwork) || len(told) != 2 || told[1] != Invalid || len(asked) != 3 {
 		t.Errorf("Login() without a network = %v, told %v, asked %d times", err, told, len(asked))
+	}
+}
+
+// A time limit holds for standard input, too.
+func TestPasswordOutOfTime(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := &Session{Store: &auth.Store{Finder: auth.Finder{File: filepath.Join(t.TempDir(), "auth.json")}}}
+	if err := s.Login(ctx, Request{Key: "h.example", Registry: "h.example", Username: "alice", Stdin: r}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Login() = %v; want %v", err, context.Canceled)
 	}
 }
 

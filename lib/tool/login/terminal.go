@@ -13,42 +13,44 @@ import (
 const maxLine = 4 << 10
 
 // terminal is an Ask of the user at the controlling terminal, wherever the
-// standard streams lead to. However it ends, by ctx too, the terminal is left
-// as it was found.
+// standard streams lead to.
 func terminal(ctx context.Context, prompt string, secret bool) (string, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return "", ErrNoTerminal
 	}
 	defer tty.Close()
-	if secret { // before the prompt, or what is typed quickly shows
-		show, err := hide(tty)
-		if err != nil {
-			return "", err
-		}
-		defer func() {
-			show()
-			_, _ = io.WriteString(tty, "\n") // the user's own did not show
-		}()
+	if secret {
+		return Converse(ctx, tty, tty, tty, prompt)
 	}
-	if _, err := io.WriteString(tty, prompt); err != nil {
+	return Converse(ctx, tty, tty, nil, prompt)
+}
+
+// Converse writes a prompt to out and reads a line from in, of at most 4 KiB,
+// without its end and nothing of the next. A line that is cut is no answer: the
+// error is that of the read, io.EOF for one.
+//
+// Hidden is the terminal behind in, if it must not show what is typed. However
+// Converse ends, by ctx too, it leaves the terminal as it was found. If hidden
+// is no terminal nothing is read.
+func Converse(ctx context.Context, in io.Reader, out io.Writer, hidden *os.File, prompt string) (string, error) {
+	var failed error
+	if hidden != nil { // before the prompt, or what is typed quickly shows
+		var show func()
+		if show, failed = hide(hidden); failed == nil {
+			defer func() {
+				show()
+				_, _ = io.WriteString(out, "\n") // the user's own did not show
+			}()
+		}
+	}
+	if _, err := io.WriteString(out, prompt); err != nil {
 		return "", err
 	}
-	type result struct {
-		line string
-		err  error
+	if failed != nil {
+		return "", failed
 	}
-	done := make(chan result, 1)
-	go func() { // a read of a terminal can not be called back
-		line, err := readLine(tty)
-		done <- result{line, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	case r := <-done:
-		return r.line, r.err
-	}
+	return await(ctx, func() (string, error) { return readLine(in) })
 }
 
 // hide keeps what is typed from being shown, until show is called.
@@ -90,10 +92,8 @@ func readLine(r io.Reader) (string, error) {
 			return strings.TrimSuffix(line.String(), "\r"), nil
 		case n > 0:
 			line.WriteByte(b[0])
-		case err != nil && (err != io.EOF || line.Len() == 0):
+		case err != nil:
 			return "", err
-		case err == io.EOF:
-			return line.String(), nil
 		}
 	}
 	return "", io.ErrShortBuffer

@@ -3,7 +3,9 @@ package login
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,12 +140,33 @@ func TestTerminalInterrupted(t *testing.T) {
 	}
 }
 
+// Whoever gives up, or is given up on, waits for no line that nobody types.
+func TestConverseEnds(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("stop")
+	cancel(stop)
+	var out strings.Builder
+	if line, err := Converse(ctx, r, &out, nil, "Username: "); err != stop || line != "" || out.String() != "Username: " {
+		t.Errorf("Converse() = %q, %v with %q; want %v", line, err, out.String(), stop)
+	}
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := Converse(t.Context(), strings.NewReader(secret+"\n"), &out, file, ""); !errors.Is(err, syscall.ENOTTY) {
+		t.Errorf("Converse() with what is no terminal = %v; want %v", err, syscall.ENOTTY)
+	}
+}
+
 func TestReadLine(t *testing.T) {
 	for _, tt := range []struct{ in, want, err string }{
 		{"a b\nc", "a b", ""},
 		{"a\r\n", "a", ""},
 		{"\n", "", ""},
-		{"a", "a", ""},
+		{"a", "", "EOF"}, // half a password would only be refused
 		{"", "", "EOF"},
 		{strings.Repeat("x", maxLine+1) + "\n", "", "short buffer"},
 	} {

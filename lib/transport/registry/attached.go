@@ -118,12 +118,12 @@ func (d *Destination) lookFor(ctx context.Context, a *attachments, k *image.Tree
 func (d *Destination) hasAttached(ctx context.Context, a *attachments, k *image.Tree) (bool, error) {
 	name := k.Name
 	if name == "" {
-		if listed := a.listed.has(k.Desc.Digest); !listed || !a.listed.tagged {
+		if listed := a.listed.has[k.Desc.Digest]; !listed || !a.listed.tagged {
 			return listed, nil
 		}
 		name = k.Desc.Digest.String()
 	}
-	now, err := d.find(ctx, name)
+	now, err := d.Find(ctx, name) // which refuses what is no tag: the name is a stranger's
 	if errors.Is(err, image.ErrNotFound) {
 		return false, nil
 	}
@@ -203,6 +203,9 @@ func (d *Destination) enlist(ctx context.Context, a *attachments) error {
 
 // lacking returns those of the entries that are not in a list.
 func lacking(list, entries []oci.Descriptor) []oci.Descriptor {
-	r := referrers{list: list}
-	return slices.DeleteFunc(slices.Clone(entries), func(e oci.Descriptor) bool { return r.has(e.Digest) })
+	has := map[digest.Digest]bool{}
+	for _, e := range list {
+		has[e.Digest] = true
+	}
+	return slices.DeleteFunc(slices.Clone(entries), func(e oci.Descriptor) bool { return has[e.Digest] })
 }

@@ -395,6 +395,63 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
+// A list that breaks off after its first page is broken. To take that for a
+// registry without the API would lose all that it lists, without a word.
+func TestReferrersBreakOff(t *testing.T) {
+	subject := digest.FromString("subject")
+	one, err := oci.ReferrersIndex([]oci.Descriptor{describe(oci.MediaTypeManifest, []byte("one"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		next registrytest.Action
+		is   error
+	}{
+		"not there":         {registrytest.Refuse(404, "", "404 page not found"), image.ErrNotFound},
+		"not understood":    {registrytest.Refuse(400, "", ""), image.ErrUnsupported},
+		"a page for people": {registrytest.Reply(200, "text/html", "<html>"), oci.ErrInvalid},
+	} {
+		s := registrytest.Start(t, registrytest.Options{})
+		s.Inject(
+			registrytest.On("GET", "/v2/a/referrers/*", registrytest.Reply(200, oci.MediaTypeIndex, string(one.Bytes), "Link", `<?last=x>; rel="next"`)).Times(1),
+			registrytest.On("GET", "/v2/a/referrers/*", tt.next),
+		)
+		src := source(t, s.Addr+"/a:v1", quick())
+		if list, err := src.Referrers(context.Background(), subject); !errors.Is(err, tt.is) {
+			t.Errorf("%s: %v, %v; want %v", name, list, err, tt.is)
+		}
+		if src.unlisted.Load() {
+			t.Errorf("%s: the registry is taken for one without the API", name)
+		}
+	}
+}
+
+// The name of something attached comes from the source, a stream for instance.
+// One that is no tag would be the path of something else, in another
+// repository, for which the credential may be good too.
+func TestAttachedNames(t *testing.T) {
+	for _, suffix := range []string{".sig/../../../b/manifests/latest", ".sig/x", ".sig?x", "-" + strings.Repeat("x", 128)} {
+		c := imagetest.Signed()
+		for name, d := range c.Names {
+			delete(c.Names, name)
+			c.Names[strings.TrimSuffix(name, ".sig")+suffix] = d
+		}
+		s := registrytest.Start(t, registrytest.Options{Referrers: true})
+		err := imagetest.SendAttached(context.Background(), destination(t, s.Addr+"/a:v1", quick()), c)
+		if !errors.Is(err, reference.ErrFormat) {
+			t.Errorf("%q: %v; want ErrFormat", suffix, err)
+		}
+		for _, q := range s.Requests() {
+			if strings.Contains(q.Path, ".sig") || strings.Contains(q.Path, "xx") {
+				t.Errorf("%q: %s %s", suffix, q.Method, q.Path)
+			}
+		}
+		if _, ok := s.Manifest("a", "v1"); ok {
+			t.Errorf("%q: the image has its name", suffix)
+		}
+	}
+}
+
 // Without an end the list is an error in the end.
 func TestManyReferrers(t *testing.T) {
 	subject := digest.FromString("subject")

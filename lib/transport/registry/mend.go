@@ -18,7 +18,7 @@ const maxResent = 8
 // mend decides what to do after a break. It returns nil when it is worth going
 // on, and the reason why not otherwise.
 func (u *upload) mend(ctx context.Context, err error) error {
-	if u.breaks++; u.breaks > maxResumes+u.off>>20 || u.resent > u.far*int64(maxResent+u.d.retry.Times) {
+	if u.breaks++; u.breaks > maxResumes+u.off>>20 || u.resent > u.far*int64(maxResent+min(u.d.retry.Times, maxResumes)) {
 		return err
 	}
 	if errors.Is(err, errAgain) {

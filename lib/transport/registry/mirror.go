@@ -77,13 +77,15 @@ func (m *MirrorSource) Reference() reference.Docker {
 }
 
 // Manifest returns the manifest with that digest or, for "", the one that the
-// source is named by. A repository that has another one is passed over. Errors
-// are those of the last repository, with what the others said; see
-// Source.Manifest.
+// source is named by. A repository that has another one is passed over, and so
+// is one that answers with a page for people. Errors are those of the last
+// repository, with what the others said; see Source.Manifest.
 func (m *MirrorSource) Manifest(ctx context.Context, want digest.Digest) (oci.Raw, error) {
 	var raw oci.Raw
 	i, err := m.ask(ctx, m.first(), func(ctx context.Context, s *Source) (err error) {
-		raw, err = s.Manifest(ctx, want)
+		if raw, err = s.Manifest(ctx, want); err == nil && hurried(ctx) {
+			err = oci.CheckJSON(raw.Bytes)
+		}
 		return err
 	})
 	if err == nil && !m.kept.Load() {

@@ -74,6 +74,7 @@ func TestMirrors(t *testing.T) {
 	}{
 		{"all well", registrytest.Fault{}, registrytest.Fault{}, ":v1", nil, "", "3 0 0", 0},
 		{"not there", all(registrytest.Refuse(404, "MANIFEST_UNKNOWN", "")), registrytest.Fault{}, ":v1", nil, "", "1 3 0", 1},
+		{"a page for people", all(registrytest.Reply(200, "text/html", "<html>Log in</html>")), registrytest.Fault{}, ":v1", nil, "", "1 3 0", 1},
 		{"down", all(registrytest.Cut()), registrytest.Fault{}, ":v1", nil, "", "1 3 0", 1},
 		{"busy", all(registrytest.Busy(429, "50")), registrytest.Fault{}, ":v1", nil, "", "1 3 0", 1},
 		{"wants to know who we are", all(registrytest.Challenge(`Basic realm="x"`)), registrytest.Fault{}, ":v1", nil, "", "2 3 0", 1},
@@ -293,6 +294,38 @@ func TestMirrorStalls(t *testing.T) {
 			src.Close()
 		})
 	}
+}
+
+// A mirror that grants no more requests for long is not waited for: the next
+// one is asked.
+func TestMirrorWithoutQuota(t *testing.T) {
+	m := makeImage(1, 10)
+	synctest.Test(t, func(t *testing.T) {
+		var list []*Repository
+		var used, good = registrytest.New(registrytest.Options{}), registrytest.New(registrytest.Options{})
+		for _, s := range []*registrytest.Registry{used, good} {
+			m.store(s, "a", "v1")
+			o := quick()
+			o.Network.dial = serve(t, s).dial
+			list = append(list, open(t, "127.0.0.1:5000/a:v1", o))
+		}
+		counting(used, 100, 0, "RateLimit-Reset", "50")
+		src := mirrored(t, list...)
+		began := time.Now()
+		if _, err := src.Manifest(t.Context(), ""); err != nil {
+			t.Error(err)
+		}
+		if got, err := readBlob(src, m.layers[0]); err != nil || len(got) != 10 {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v; want no wait", took)
+		}
+		if a, b := len(used.Requests()), len(good.Requests()); a != 1 || b != 1 {
+			t.Errorf("%d and %d requests; want 1 each", a, b)
+		}
+		src.Close()
+	})
 }
 
 // Names, tags and referrers come from the first that has them.

@@ -145,7 +145,10 @@ func (d *download) fill(buf []byte) part {
 func (a *ahead) Read(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for !a.over && len(p) > 0 {
+	for !a.over {
+		if len(p) == 0 {
+			return 0, nil
+		}
 		if len(a.left) > 0 {
 			n := copy(p, a.left)
 			a.left, a.off = a.left[n:], a.off+int64(n)

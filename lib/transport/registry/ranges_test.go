@@ -207,3 +207,27 @@ func TestRangesIfRange(t *testing.T) {
 		}
 	}
 }
+
+// A read that wants nothing gets nothing: it does not begin to read the blob
+// by one request beside the pieces.
+func TestRangesReadNothing(t *testing.T) {
+	m := makeImage(1, 2<<20)
+	s := registrytest.Start(t, registrytest.Options{})
+	m.store(s.Registry, "a", "v1")
+	src := inPieces(t, s.Addr+"/a:v1", 4, quick())
+	rc, err := src.Blob(context.Background(), m.layers[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rc.Close()
+	if n, err := rc.Read(nil); n != 0 || err != nil {
+		t.Errorf("Read(nil) = %d, %v; want 0, nil", n, err)
+	}
+	got, err := io.ReadAll(rc)
+	if err != nil || !bytes.Equal(got, m.blobs[m.layers[0].Digest]) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if n := s.Count("GET", "/v2/a/blobs/*"); n != 21 {
+		t.Errorf("%d requests; want 21", n)
+	}
+}

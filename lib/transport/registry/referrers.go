@@ -30,32 +30,22 @@ func (s *session) Referrers(ctx context.Context, subject digest.Digest) ([]oci.D
 // referrers are what belongs to one subject.
 type referrers struct {
 	list   []oci.Descriptor
-	tagged bool   // it is a list that clients keep under a tag
-	etag   string // of that, if it is a strong one
-}
-
-// has reports whether the list has a digest.
-func (r *referrers) has(d digest.Digest) bool {
-	for _, have := range r.list {
-		if have.Digest == d {
-			return true
-		}
-	}
-	return false
+	has    map[digest.Digest]bool // the digests in the list
+	tagged bool                   // it is a list that clients keep under a tag
+	etag   string                 // of that, if it is a strong one
 }
 
 // add takes in more of the list, each digest once.
 func (r *referrers) add(more []oci.Descriptor) error {
-	seen := map[digest.Digest]bool{}
-	for _, d := range r.list {
-		seen[d.Digest] = true
+	if r.has == nil {
+		r.has = map[digest.Digest]bool{}
 	}
 	for _, d := range more {
 		if err := oci.CheckDescriptor(d); err != nil {
 			return fmt.Errorf("the registry's list of referrers: %w", err)
 		}
-		if !seen[d.Digest] {
-			seen[d.Digest] = true
+		if !r.has[d.Digest] {
+			r.has[d.Digest] = true
 			r.list = append(r.list, d)
 		}
 	}
@@ -72,11 +62,13 @@ func (s *session) referrers(ctx context.Context, subject digest.Digest) (referre
 		return s.taggedReferrers(ctx, subject)
 	}
 	var r referrers
+	begun := false // what the first page shows stands: a later one only breaks off
 	err := s.pages(ctx, listing{
 		path: s.path("referrers", subject.String()), kin: "/referrers/" + subject.String(),
 		read: func(h http.Header, page []byte) (int, error) {
 			list, err := parseReferrers(mediaType(h), page)
 			if err == nil {
+				begun = true
 				err = r.add(list)
 			}
 			return len(page), err
@@ -85,7 +77,7 @@ func (s *session) referrers(ctx context.Context, subject digest.Digest) (referre
 	switch {
 	case err == nil:
 		return r, nil
-	case lacksReferrers(err):
+	case !begun && lacksReferrers(err):
 		var answer *Error
 		if !errors.As(err, &answer) || answer.Code != "NAME_UNKNOWN" && answer.Code != "MANIFEST_UNKNOWN" {
 			s.unlisted.Store(true)

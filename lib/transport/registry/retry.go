@@ -17,7 +17,7 @@ import (
 type Retry struct {
 	Times  int           // tries after the first; 0 is 2, below 0 is none
 	Delay  time.Duration // before the first of those, doubled for each further one; 0 is 1 s
-	Budget time.Duration // all waits together that servers ask for with Retry-After; 0 is 90 s
+	Budget time.Duration // all waits together that servers ask for, with Retry-After or a quota; 0 is 90 s
 }
 
 const (
@@ -25,8 +25,7 @@ const (
 	maxBackoff = 60 * time.Second
 )
 
-// A retrier tries again. What a server asks for with Retry-After holds for all
-// requests of the repository: they wait together, and that is counted once.
+// A retrier tries again. A wait that a server asks for holds for all requests of the repository: they wait together, and that is counted once.
 type retrier struct {
 	Retry
 	side   string
@@ -134,7 +133,8 @@ func (r *retrier) extend(d time.Duration) (longer bool, why error) {
 	return more > 0, nil
 }
 
-// hold waits until requests may be sent.
+// hold waits until requests may be sent. Who is in a hurry waits no longer than
+// for an answer: that is an error.
 func (r *retrier) hold(ctx context.Context) error {
 	for {
 		r.mu.Lock()
@@ -142,6 +142,9 @@ func (r *retrier) hold(ctx context.Context) error {
 		r.mu.Unlock()
 		if wait <= 0 {
 			return nil
+		}
+		if hurried(ctx) && wait > hurryHeader {
+			return fmt.Errorf("%w: the registry grants no request for %v", image.ErrNetwork, wait.Round(time.Second))
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err

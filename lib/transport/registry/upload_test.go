@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -842,5 +843,26 @@ func TestNegativeChunks(t *testing.T) {
 	}
 	if _, err := New(ref, Options{ChunkSize: -1}); err == nil {
 		t.Errorf("New takes chunks of -1 bytes")
+	}
+}
+
+// Who wants to try as often as there are numbers may do so: the limit on what is
+// sent again goes up with that, and not round.
+func TestManyRetries(t *testing.T) {
+	m := makeImage(1, 1<<20)
+	s := registrytest.Start(t, registrytest.Options{})
+	takeAll := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			io.Copy(io.Discard, q.Body)
+			next.ServeHTTP(w, q)
+		})
+	}
+	s.Inject(registrytest.On("PUT", "/v2/a/blobs/uploads/*", takeAll, registrytest.Reset()).Times(12))
+	o := quick()
+	o.Retry.Times = math.MaxInt
+	dst := destination(t, s.Addr+"/a:v1", o)
+	d := m.layers[0]
+	if _, err := dst.Put(context.Background(), verified(t, d, m.blobs[d.Digest], true)); err != nil {
+		t.Error(err)
 	}
 }
