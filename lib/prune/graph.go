@@ -73,8 +73,8 @@ func (g *graph) keep(ctx context.Context, list []Item) error {
 // needs returns what a manifest points at.
 func (g *graph) needs(d digest.Digest) []Item {
 	n := g.nodes[d]
-	list := make([]Item, 0, len(n.kids)+1)
-	for _, k := range n.kids {
+	var list []Item
+	for _, k := range slices.Concat(n.kids, n.others) {
 		list = append(list, Item{Deletion: image.Deletion{Digest: k}, Reason: Needed, By: d.String()})
 	}
 	if n.subject != "" {
@@ -149,11 +149,11 @@ func (g *graph) attached(ctx context.Context, list []digest.Digest) ([]Item, err
 // listed returns what shelf says belongs to d.
 func (g *graph) listed(ctx context.Context, d digest.Digest) ([]digest.Digest, error) {
 	refs, err := image.Referrers(ctx, g.shelf, d)
-	if err == nil && len(refs) > oci.MaxEntries {
-		err = fmt.Errorf("%w: more than %d", image.ErrTooLarge, oci.MaxEntries)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("list referrers of %s: %w", d, err)
+		return nil, err // it names the manifest
+	}
+	if len(refs) > oci.MaxEntries {
+		return nil, fmt.Errorf("referrers of %s: %w: more than %d", d, image.ErrTooLarge, oci.MaxEntries)
 	}
 	var list []digest.Digest
 	for _, r := range refs {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -28,6 +29,14 @@ func (c *chooser) manifests(ctx context.Context, p *Plan, o Options) error {
 	g.whole, g.referrers = true, o.Referrers
 	if err := g.keep(ctx, needed(p.Kept)); err != nil {
 		return err
+	}
+	for _, it := range p.Kept {
+		if n := g.nodes[it.Digest]; n != nil {
+			g.vague[it.Digest] = false
+			if n.missing && n.err == nil {
+				n.err = fmt.Errorf("%s stands for it: %w", it.Name, image.ErrNotFound)
+			}
+		}
 	}
 	var roots []Item
 	for _, it := range c.going {
@@ -78,9 +87,7 @@ func (c *chooser) findAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for n, d := range found {
-		c.found[n] = d
-	}
+	maps.Copy(c.found, found)
 	return nil
 }
 
@@ -95,12 +102,12 @@ func needed(names []Item) []Item {
 	return list
 }
 
-// unreadable keeps everything if something that is kept cannot be read: nobody
-// knows what it needs.
+// unreadable keeps everything if something that is kept cannot be read, though
+// it should be a manifest: nobody knows what it needs.
 func (g *graph) unreadable() []Item {
 	var bad []digest.Digest
 	for d := range g.kept {
-		if n := g.nodes[d]; n != nil && n.err != nil {
+		if n := g.nodes[d]; n != nil && n.err != nil && !g.vague[d] {
 			bad = append(bad, d)
 		}
 	}
@@ -158,29 +165,21 @@ func (p *Plan) finish(g *graph, names []Item) {
 // a name and a digest, and the name stands for another one.
 func PrepareNamed(ctx context.Context, shelf image.Shelf, targets []image.Deletion, o Options) (*Plan, error) {
 	c := &chooser{reader: newReader(shelf)}
-	seen := map[image.Deletion]bool{}
 	var roots []digest.Digest
-	want := map[string]digest.Digest{}
-	for _, t := range targets {
-		switch {
-		case seen[t]:
-		case t.Name != "":
-			c.about, want[t.Name] = append(c.about, t.Name), t.Digest
-		default:
-			roots = append(roots, t.Digest)
-		}
-		seen[t] = true
-	}
+	c.about, roots = named(targets)
 	p := &Plan{shelf: shelf}
 	var err error
 	if c.found, err = c.find(ctx, c.about); err != nil {
 		return nil, err
 	}
+	for _, t := range targets {
+		if d := c.found[t.Name]; d != "" && t.Digest != "" && d != t.Digest {
+			return nil, fmt.Errorf("%s: %w: it is %s, not %s", t.Name, image.ErrMismatch, d, t.Digest)
+		}
+	}
 	for _, n := range c.about {
 		it := Item{Deletion: image.Deletion{Name: n, Digest: c.found[n]}, Reason: Asked}
 		switch {
-		case it.Digest != "" && want[n] != "" && want[n] != it.Digest:
-			return nil, fmt.Errorf("%s: %w: it is %s, not %s", n, image.ErrMismatch, it.Digest, want[n])
 		case it.Digest == "":
 			it.Reason = Missing
 			p.Kept = append(p.Kept, it)
@@ -194,20 +193,39 @@ func PrepareNamed(ctx context.Context, shelf image.Shelf, targets []image.Deleti
 		p.add(c.going)
 		return p, nil
 	}
-	if err := c.named(ctx, p, roots, o); err != nil {
+	if err := c.roots(ctx, p, roots, o); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// named completes the plan of PrepareNamed with manifests.
-func (c *chooser) named(ctx context.Context, p *Plan, roots []digest.Digest, o Options) error {
-	if o.Referrers || o.Siblings {
+// named parts targets into names and digests of manifests, each once.
+func named(targets []image.Deletion) (names []string, digests []digest.Digest) {
+	seen := map[image.Deletion]bool{}
+	for _, t := range targets {
+		if t.Name != "" {
+			t.Digest = ""
+		}
+		switch {
+		case seen[t]:
+		case t.Name != "":
+			names = append(names, t.Name)
+		default:
+			digests = append(digests, t.Digest)
+		}
+		seen[t] = true
+	}
+	return names, digests
+}
+
+// roots completes the plan of PrepareNamed with manifests.
+func (c *chooser) roots(ctx context.Context, p *Plan, roots []digest.Digest, o Options) error {
+	if o.Referrers {
 		names, err := image.Tags(ctx, c.shelf)
 		if err != nil && !errors.Is(err, image.ErrUnsupported) {
-			return fmt.Errorf("list names: %w", err)
+			return err
 		}
-		if err := c.findNamed(ctx, names, o); err != nil {
+		if err := c.findAttached(ctx, names); err != nil {
 			return err
 		}
 	}
@@ -235,38 +253,40 @@ func (c *chooser) named(ctx context.Context, p *Plan, roots []digest.Digest, o O
 	}
 	p.finish(g, c.going)
 	p.Kept = append(p.Kept, g.stay(nil)...)
-	if o.Siblings {
-		p.With = siblings(c.found, p.Going())
-	}
 	return nil
 }
 
-// findNamed looks up those of the names that matter.
-func (c *chooser) findNamed(ctx context.Context, names []string, o Options) error {
+// findAttached looks up those of the names that belong to a digest.
+func (c *chooser) findAttached(ctx context.Context, names []string) error {
 	var rest []string
 	for _, n := range names {
-		attached := oci.IsAttachedTag(n)
-		if attached {
-			c.attached = append(c.attached, n)
+		if !oci.IsAttachedTag(n) {
+			continue
 		}
-		if _, known := c.found[n]; !known && (attached || o.Siblings) {
+		c.attached = append(c.attached, n)
+		if _, known := c.found[n]; !known {
 			rest = append(rest, n)
 		}
 	}
 	found, err := c.find(ctx, rest)
-	for n, d := range found {
-		c.found[n] = d
-	}
+	maps.Copy(c.found, found)
 	return err
 }
 
-// siblings returns the names that go with manifests, and are not themselves
-// among what goes.
-func siblings(found map[string]digest.Digest, going []Item) []Item {
+// Siblings finds the names that go with those of the items that are manifests,
+// and are not themselves among the items. It looks up every name of the place.
+func Siblings(ctx context.Context, shelf image.Shelf, items []Item) ([]Item, error) {
+	names, err := image.Tags(ctx, shelf)
+	if err != nil {
+		return nil, err
+	}
+	found, err := newReader(shelf).find(ctx, names)
+	if err != nil {
+		return nil, err
+	}
 	goes, named := map[digest.Digest]bool{}, map[string]bool{}
-	for _, it := range going {
-		named[it.Name] = true
-		if it.Name == "" {
+	for _, it := range items {
+		if named[it.Name] = true; it.Name == "" {
 			goes[it.Digest] = true
 		}
 	}
@@ -277,23 +297,5 @@ func siblings(found map[string]digest.Digest, going []Item) []Item {
 		}
 	}
 	slices.SortFunc(list, func(a, b Item) int { return natural(a.Name, b.Name) })
-	return list
-}
-
-// Siblings finds the other names of what the items, which are names, stand for.
-// It looks up every name of the place.
-func Siblings(ctx context.Context, shelf image.Shelf, items []Item) ([]Item, error) {
-	names, err := image.Tags(ctx, shelf)
-	if err != nil {
-		return nil, fmt.Errorf("list names: %w", err)
-	}
-	found, err := newReader(shelf).find(ctx, names)
-	if err != nil {
-		return nil, err
-	}
-	var gone []Item
-	for _, it := range items {
-		gone = append(gone, it, Item{Deletion: image.Deletion{Digest: it.Digest}})
-	}
-	return siblings(found, gone), nil
+	return list, nil
 }

@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -136,6 +137,20 @@ func TestManifests(t *testing.T) {
 			s.Tag(gone, "x-not-matched")
 			delete(s.Manifests, gone.Digest)
 		}, true, "@A: nothing kept needs it\nold: too old", ""},
+		"a kept index that calls a manifest something else": {func(s *scene) {
+			a, b := s.img("A", 40), s.img("B", 40)
+			i := s.idx("I", a)
+			s.Tag(i, "old")
+			s.Tag(b, "old2")
+			i.MediaType, b.MediaType = "application/vnd.example.list", "application/octet-stream"
+			s.Tag(s.idx("J", s.img("C", 1), i, b), "new")
+		}, false, "old2: too old\nold: too old", "@B: needed by @J\n@I: needed by @J"},
+		"a kept index of content": {func(s *scene) {
+			text := s.call("X", s.Put(map[string]any{"schemaVersion": 2, "mediaType": "of/mars"}))
+			text.MediaType = "of/mars"
+			s.Tag(s.img("A", 40), "old")
+			s.Tag(s.idx("J", s.img("C", 1), text), "new")
+		}, false, "@A: nothing kept needs it\nold: too old", ""},
 		"sparse index": {func(s *scene) {
 			a, gone := s.img("A", 40), s.img("G", 40)
 			s.Tag(s.idx("I", a, gone), "old")
@@ -171,6 +186,37 @@ func TestManifests(t *testing.T) {
 	}
 }
 
+// A registry that has a name, and then not the manifest that it said the name
+// stands for, may have another one: nobody knows what the name needs.
+func TestManifestsOfALiar(t *testing.T) {
+	s := newScene()
+	s.Tag(s.img("A", 40), "old")
+	a := liar{s, "stable", digest.FromString("another")}
+	p, err := Prepare(t.Context(), a, Rule{OlderThan: 30 * day, Now: now, Match: match("^old")}, Options{Manifests: true})
+	if err != nil || s.words(p.Going()) != "old: too old" {
+		t.Errorf("going %v, %v; want the name alone", p.Going(), err)
+	}
+}
+
+// liar is a scene in which a name is said to stand for some digest.
+type liar struct {
+	*scene
+	name string
+	what digest.Digest
+}
+
+func (l liar) Tags(ctx context.Context) ([]string, error) {
+	list, err := l.scene.Tags(ctx)
+	return append(list, l.name), err
+}
+
+func (l liar) Find(ctx context.Context, name string) (oci.Descriptor, error) {
+	if name == l.name {
+		return oci.Descriptor{MediaType: oci.MediaTypeManifest, Digest: l.what, Size: 1}, nil
+	}
+	return l.scene.Find(ctx, name)
+}
+
 // words calls manifests as the scene does, and names that belong to a digest
 // by that.
 func (s *scene) words(list []Item) string {
@@ -178,9 +224,6 @@ func (s *scene) words(list []Item) string {
 	var plain []Item
 	for d, n := range s.known {
 		named[d] = n
-		if digest.Digest(d).Validate() != nil {
-			named[d] = n
-		}
 	}
 	for _, it := range list {
 		if oci.IsAttachedTag(it.Name) {
@@ -238,23 +281,22 @@ func TestPrepareNamed(t *testing.T) {
 	}
 	name := func(n string) image.Deletion { return image.Deletion{Name: n} }
 	for what, tt := range map[string]struct {
-		targets           []image.Deletion
-		byDigest          bool
-		o                 Options
-		going, kept, with string
-		find, manifests   int
+		targets         []image.Deletion
+		byDigest        bool
+		o               Options
+		going, kept     string
+		find, manifests int
 	}{
-		"name":            {[]image.Deletion{name("1.0")}, false, Options{}, "1.0: asked for", "", "", 1, 0},
-		"twice":           {[]image.Deletion{name("1.0"), name("1.0")}, false, Options{}, "1.0: asked for", "", "", 1, 0},
-		"missing":         {[]image.Deletion{name("2.0"), name("b")}, false, Options{}, "b: asked for", "2.0: there is no such manifest", "", 2, 0},
-		"manifest":        {[]image.Deletion{name("1.0")}, false, Options{Manifests: true}, "@I: asked for", "", "", 1, 1},
-		"two names of it": {[]image.Deletion{name("1.0"), name("latest")}, false, Options{Manifests: true}, "@I: asked for", "", "", 2, 1},
-		"digest":          {nil, true, Options{Manifests: true}, "@I: asked for", "", "", 0, 1},
-		"no such digest":  {[]image.Deletion{{Digest: digest.FromString("no")}}, false, Options{Manifests: true}, "", digest.FromString("no").String() + ": there is no such manifest", "", 0, 1},
-		"siblings":        {[]image.Deletion{name("1.0")}, false, Options{Manifests: true, Siblings: true}, "@I: asked for", "", "1.0: is a name of @I\nlatest: is a name of @I", 6, 1},
+		"name":            {[]image.Deletion{name("1.0")}, false, Options{}, "1.0: asked for", "", 1, 0},
+		"twice":           {[]image.Deletion{name("1.0"), name("1.0")}, false, Options{}, "1.0: asked for", "", 1, 0},
+		"missing":         {[]image.Deletion{name("2.0"), name("b")}, false, Options{}, "b: asked for", "2.0: there is no such manifest", 2, 0},
+		"manifest":        {[]image.Deletion{name("1.0")}, false, Options{Manifests: true}, "@I: asked for", "", 1, 1},
+		"two names of it": {[]image.Deletion{name("1.0"), name("latest")}, false, Options{Manifests: true}, "@I: asked for", "", 2, 1},
+		"digest":          {nil, true, Options{Manifests: true}, "@I: asked for", "", 0, 1},
+		"no such digest":  {[]image.Deletion{{Digest: digest.FromString("no")}}, false, Options{Manifests: true}, "", digest.FromString("no").String() + ": there is no such manifest", 0, 1},
 		"referrers": {
 			[]image.Deletion{name("1.0")}, false, Options{Manifests: true, Referrers: true},
-			"@G: belongs to @I\n@I: asked for\n@S: belongs to @I\n@T: belongs to @S\nsha256-I.sbom: belongs to @I\nsha256-I.sig: belongs to @I", "@M: needed by @B.sbom", "", 4, 5,
+			"@G: belongs to @I\n@I: asked for\n@S: belongs to @I\n@T: belongs to @S\nsha256-I.sbom: belongs to @I\nsha256-I.sig: belongs to @I", "@M: needed by @B.sbom", 4, 5,
 		},
 	} {
 		s, i := build()
@@ -279,9 +321,6 @@ func TestPrepareNamed(t *testing.T) {
 		if got := s.words(kept); got != tt.kept {
 			t.Errorf("%s: kept\n%s\nwant\n%s", what, got, tt.kept)
 		}
-		if got := s.words(p.With); got != tt.with {
-			t.Errorf("%s: with it go\n%s\nwant\n%s", what, got, tt.with)
-		}
 		if f, m := s.Count("find"), s.Count("manifest"); f != tt.find || m != tt.manifests {
 			t.Errorf("%s: %d names looked up, %d manifests read; want %d, %d", what, f, m, tt.find, tt.manifests)
 		}
@@ -292,10 +331,21 @@ func TestPrepareNamed(t *testing.T) {
 // A name with a digest is deleted only while it stands for that.
 func TestPrepareNamedPinned(t *testing.T) {
 	s := five()
-	for n, want := range map[string]error{"a": nil, "b": image.ErrMismatch} {
-		_, err := PrepareNamed(t.Context(), s, []image.Deletion{{Name: n, Digest: s.Names["a"].Digest}}, Options{})
-		if !errors.Is(err, want) {
-			t.Errorf("%s: %v; want %v", n, err, want)
+	a, b := s.Names["a"].Digest, s.Names["b"].Digest
+	for what, tt := range map[string]struct {
+		targets []image.Deletion
+		want    error
+	}{
+		"fits":       {[]image.Deletion{{Name: "a", Digest: a}}, nil},
+		"moved":      {[]image.Deletion{{Name: "b", Digest: a}}, image.ErrMismatch},
+		"and bare":   {[]image.Deletion{{Name: "b", Digest: a}, {Name: "b"}}, image.ErrMismatch},
+		"bare first": {[]image.Deletion{{Name: "b"}, {Name: "b", Digest: a}}, image.ErrMismatch},
+		"two":        {[]image.Deletion{{Name: "a", Digest: a}, {Name: "a", Digest: b}}, image.ErrMismatch},
+		"twice":      {[]image.Deletion{{Name: "a"}, {Name: "a", Digest: a}}, nil},
+	} {
+		p, err := PrepareNamed(t.Context(), s, tt.targets, Options{})
+		if !errors.Is(err, tt.want) || err == nil && len(p.Going()) != 1 {
+			t.Errorf("%s: %v, %v; want %v", what, p, err, tt.want)
 		}
 	}
 }
@@ -303,9 +353,12 @@ func TestPrepareNamedPinned(t *testing.T) {
 func TestSiblings(t *testing.T) {
 	s := five()
 	s.Tag(s.Names["a"], "a1", "a2")
-	list, err := Siblings(t.Context(), s, []Item{{Deletion: image.Deletion{Name: "a", Digest: s.Names["a"].Digest}}, {Deletion: image.Deletion{Name: "a2", Digest: s.Names["a"].Digest}}})
-	if err != nil || len(list) != 1 || list[0].Name != "a1" || list[0].Digest != s.Names["a"].Digest {
-		t.Errorf("Siblings = %v, %v; want a1", list, err)
+	s.Tag(s.Names["b"], "b1")
+	a, b := s.Names["a"].Digest, s.Names["b"].Digest
+	// Another name of what has lost a name, but stays, is none.
+	list, err := Siblings(t.Context(), s, []Item{{Deletion: image.Deletion{Digest: a}}, {Deletion: image.Deletion{Name: "a2", Digest: a}}, {Deletion: image.Deletion{Name: "b", Digest: b}}})
+	if err != nil || words(list, map[string]string{a.String(): "A"}) != "a1: is a name of @A\na: is a name of @A" {
+		t.Errorf("Siblings = %v, %v; want a and a1", list, err)
 	}
 	s.Fail = func(op, _ string) error { return image.ErrDenied }
 	if _, err := Siblings(t.Context(), s, nil); !errors.Is(err, image.ErrDenied) {

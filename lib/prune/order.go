@@ -41,7 +41,7 @@ func (g *graph) edges() (points, clings map[digest.Digest][]digest.Digest) {
 				add(digest.Digest(it.By), true)
 			}
 		}
-		for _, k := range n.kids {
+		for _, k := range slices.Concat(n.kids, n.others) {
 			add(k, false)
 		}
 	}

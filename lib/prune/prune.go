@@ -25,10 +25,6 @@ const parallel = 8
 type Options struct {
 	Manifests bool // manifests too, of a rule those that nothing kept needs
 	Referrers bool // with Manifests: and what is attached to them, in turn
-
-	// Siblings makes PrepareNamed find out which other names would go with
-	// the manifests. That is a request for each name of the place.
-	Siblings bool
 }
 
 // A Rule says which names of a place are kept. It is about the images that
@@ -99,10 +95,6 @@ type Plan struct {
 	// the others, and then manifests, each before what it points at. What
 	// is in one step goes in no order.
 	Steps [][]Item
-
-	// With are the other names of manifests that go, as far as they have
-	// been asked for: they go with these.
-	With []Item
 
 	// Kept are the names that stay, and those manifests that would go but
 	// for the reason given.

@@ -29,7 +29,11 @@ func random(r *rand.Rand) *imagetest.Shelf {
 		case 0:
 			var kids []oci.Descriptor
 			for range 1 + r.IntN(3) {
-				kids = append(kids, pick())
+				kid := pick()
+				if r.IntN(4) == 0 {
+					kid.MediaType = "of/mars" // which does not make it so
+				}
+				kids = append(kids, kid)
 			}
 			all = append(all, s.Index(kids, "n", fmt.Sprint(i)))
 		case 1:

@@ -24,6 +24,7 @@ type node struct {
 	err     error // why it cannot be read; nil if it could, or is missing
 
 	kids    []digest.Digest // the manifests in an index
+	others  []digest.Digest // what else is in it, by what it says
 	subject digest.Digest
 	config  oci.Descriptor // of an image
 	image   bool           // it is an image that somebody runs
@@ -38,12 +39,13 @@ type reader struct {
 	nodes   map[digest.Digest]*node
 	configs map[digest.Digest]time.Time // when those images were made, zero if nobody knows
 	extras  map[digest.Digest]bool      // attestations within an index: no images
+	vague   map[digest.Digest]bool      // true for what is only ever in others
 	dated   map[digest.Digest]time.Time // what created has found
 }
 
 func newReader(shelf image.Shelf) *reader {
 	return &reader{
-		shelf: shelf, nodes: map[digest.Digest]*node{}, extras: map[digest.Digest]bool{},
+		shelf: shelf, nodes: map[digest.Digest]*node{}, extras: map[digest.Digest]bool{}, vague: map[digest.Digest]bool{},
 		configs: map[digest.Digest]time.Time{}, dated: map[digest.Digest]time.Time{},
 	}
 }
@@ -159,7 +161,7 @@ func (r *reader) readOne(ctx context.Context, d digest.Digest) error {
 		n.err = err
 		return nil
 	case err != nil:
-		return fmt.Errorf("read manifest %s: %w", d, err)
+		return err // it names the manifest
 	}
 	r.note(n, t.Manifest)
 	return nil
@@ -178,10 +180,15 @@ func (r *reader) note(n *node, m *oci.Manifest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, k := range m.Manifests {
-		if !oci.IsManifestType(k.MediaType) {
-			continue // some other content, which no manifest request gives
+		if !oci.IsManifestType(k.MediaType) { // it may be one all the same
+			n.others = append(n.others, k.Digest)
+			if _, known := r.vague[k.Digest]; !known {
+				r.vague[k.Digest] = true
+			}
+			continue
 		}
 		n.kids = append(n.kids, k.Digest)
+		r.vague[k.Digest] = false
 		if p := k.Platform; p != nil && p.OS == "unknown" && p.Architecture == "unknown" {
 			r.extras[k.Digest] = true
 		}

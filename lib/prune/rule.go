@@ -2,7 +2,6 @@ package prune
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -27,7 +26,7 @@ import (
 func Prepare(ctx context.Context, shelf image.Shelf, r Rule, o Options) (*Plan, error) {
 	names, err := image.Tags(ctx, shelf)
 	if err != nil {
-		return nil, fmt.Errorf("list names: %w", err)
+		return nil, err
 	}
 	c := &chooser{Rule: r, reader: newReader(shelf)}
 	for _, n := range names {

@@ -72,6 +72,9 @@ func (p *Plan) Run(ctx context.Context, log *Log, done func(Item)) error {
 			r.fail(it, r.alone)
 		}
 	}
+	if r.halt != nil && !slices.ContainsFunc(r.failed, func(f Failure) bool { return errors.Is(f.Err, r.halt) }) {
+		r.beside = append(r.beside, r.halt) // it came with the last one
+	}
 	if len(r.failed)+len(r.beside) > 0 {
 		return &Error{r.failed, r.beside}
 	}

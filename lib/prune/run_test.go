@@ -125,6 +125,21 @@ func TestRunTakes(t *testing.T) {
 	}
 }
 
+// The same where there is nothing more to delete: what happened is told.
+func TestRunTakesLast(t *testing.T) {
+	s := imagetest.NewShelf()
+	s.Tag(s.Image(ago(1), "x"), "pr-1", "stable")
+	s.Takes = true
+	p, err := Prepare(t.Context(), s, Rule{Keep: 1, Now: now}, Options{}) // keeps stable
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := run(t, t.Context(), s, p)
+	if !errors.Is(err, image.ErrUnsupported) || !slices.Equal(gone, []string{"pr-1"}) || !strings.Contains(err.Error(), "went stable, which") {
+		t.Errorf("gone are %v, %v; want an error that stable went too", gone, err)
+	}
+}
+
 // What could not be deleted keeps what it needs.
 func TestRunPartly(t *testing.T) {
 	names := func(s *scene, list []string) string {

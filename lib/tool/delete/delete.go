@@ -24,7 +24,7 @@ type command struct {
 
 	keep      number
 	olderThan time.Duration
-	match     string
+	match     *regexp.Regexp // nil: all
 
 	now  func() time.Time
 	open func(context.Context, transport.Name, *transport.Access) (image.Shelf, error)
@@ -60,13 +60,16 @@ func (c *command) tool() *cli.Tool {
 		Long: "Deletes tags, and prints the name of each that is gone. " +
 			"REFERENCE is docker://NAME:TAG or oci:DIR:TAG; with --manifest also docker://NAME@DIGEST or oci:DIR:@DIGEST; and - reads references from standard input, one a line. " +
 			"The tag alone goes: what it stands for stays, and its other tags too. In a layout, blobs that nothing needs any more are removed. " +
-			"Where a registry cannot delete a tag alone, nothing is deleted, and the other tags are listed that --manifest would delete.\n\n" +
+			"Where a registry cannot delete a tag alone, nothing is deleted, and the other tags are listed that --manifest would delete. " +
+			"With --manifest, what a tag stands for goes, whatever else needs it: an index in a registry that contains it is broken then.\n\n" +
 			"With --keep or --older-than, REFERENCE is docker://NAME or oci:DIR, without a tag, and the rule decides which of its tags go: " +
 			"with both, those that are neither among the newest nor young enough. " +
+			"Each tag counts, latest too, and several of one image; --match says which do. " +
 			"With --manifest, those manifests go as well that no tag needs which is kept: none that a kept tag stands for, that is in a kept index, that a kept artifact is about, or to which something is attached that stays. " +
+			"In a registry, what is only ever used by its digest looks like what nobody needs. " +
 			"An image is as old as its configuration says, an index as the newest of its images, an artifact as its annotation org.opencontainers.image.created. " +
 			"What has no date, or one from before 1981, as reproducible builds write it, is kept. Tags made of a digest, as cosign has them, are no tags of images: the rule is not about them.\n\n" +
-			"A tag that is pushed while img-delete is at work may be lost with the manifest that it stands for.",
+			"A tag that is pushed or moved while img-delete is at work may be lost, alone or with the manifest that it stands for.",
 		Flags: c.flags(),
 		Examples: []cli.Example{
 			{Text: "Delete a tag, and nothing else:", Command: "img-delete docker://registry.example.com/app:1.0"},
@@ -87,7 +90,7 @@ func (c *command) flags() []cli.Flag {
 		{Name: "referrers", Help: "With --manifest: delete also what is attached, in turn: signatures, SBOMs and other artifacts that say so, and tags made of the digest.", Value: cli.Bool(&c.referrers)},
 		{Name: "keep", Arg: "N", Help: "Delete tags, but not the N newest.", Value: &c.keep},
 		{Name: "older-than", Arg: "DURATION", Help: "Delete tags of images that are older: 30d, 2w, 36h.", Value: cli.Func(c.setAge)},
-		{Name: "match", Arg: "RE", Help: "With --keep and --older-than: count and delete only tags in which the regular expression matches, anywhere unless it has ^ and $.", Value: cli.String(&c.match)},
+		{Name: "match", Arg: "RE", Help: "With --keep and --older-than: count and delete only tags in which the regular expression matches, anywhere unless it has ^ and $.", Value: cli.Func(c.setMatch)},
 		{Name: "ignore-missing", Help: "It is no error if a tag or digest is not there.", Value: cli.Bool(&c.ignoreMissing)},
 		{Name: "dry-run", Short: 'n', Help: "Show what would be deleted and what kept, with the reason, and delete nothing.", Value: cli.Bool(&c.dryRun)},
 	}
@@ -97,6 +100,16 @@ func (c *command) flags() []cli.Flag {
 
 func (c *command) setAge(s string) (err error) {
 	c.olderThan, err = parseAge(s)
+	return err
+}
+
+// setMatch reads a regular expression. None is a mistake, such as a variable of
+// a shell that is not set: the rule would be about all tags.
+func (c *command) setMatch(s string) (err error) {
+	if s == "" {
+		return errEmpty
+	}
+	c.match, err = regexp.Compile(s)
 	return err
 }
 
@@ -110,9 +123,9 @@ func (c *command) check(args []string) error {
 		return cli.Usagef("want at least one REFERENCE")
 	case c.referrers && !c.manifest:
 		return cli.Usagef("--referrers is for --manifest: what is attached to a manifest goes with it")
-	case c.match != "" && !c.ruled():
+	case c.match != nil && !c.ruled():
 		return cli.Usagef("--match says which tags a rule is about: give --keep or --older-than; --keep 0 keeps none of them")
-	case c.keep.given && c.keep.n == 0 && c.olderThan == 0 && c.match == "":
+	case c.keep.given && c.keep.n == 0 && c.olderThan == 0 && c.match == nil:
 		return cli.Usagef("--keep 0 would delete every tag: say with --match which it is about")
 	}
 	return nil
@@ -143,12 +156,8 @@ func (c *command) run(ctx context.Context, std *cli.IO, args []string) error {
 		return err
 	}
 	rule := prune.Rule{Keep: c.keep.n, OlderThan: c.olderThan, Now: c.now()}
-	if c.match != "" {
-		re, err := regexp.Compile(c.match)
-		if err != nil {
-			return cli.Usagef("--match: %v", err)
-		}
-		rule.Match = re.MatchString
+	if c.match != nil {
+		rule.Match = c.match.MatchString
 	}
 	refs, err := operands(args, std.In)
 	if err != nil {

@@ -41,7 +41,7 @@ func (j *job) do(ctx context.Context, r prune.Rule) error {
 		return j.at(err)
 	}
 	defer j.shelf.Close()
-	o := prune.Options{Manifests: j.manifest, Referrers: j.referrers, Siblings: j.dryRun}
+	o := prune.Options{Manifests: j.manifest, Referrers: j.referrers}
 	var p *prune.Plan
 	if j.ruled() {
 		p, err = prune.Prepare(ctx, j.shelf, r, o)
@@ -55,7 +55,7 @@ func (j *job) do(ctx context.Context, r prune.Rule) error {
 		j.missing(p)
 	}
 	if j.dryRun {
-		return j.show(p)
+		return j.show(ctx, p)
 	}
 	if j.ruled() {
 		j.explainKept(p)
@@ -92,11 +92,13 @@ func at(name string, err error) error {
 
 // missing counts what was named and is not there.
 func (j *job) missing(p *prune.Plan) {
+	var list []prune.Failure
 	for _, it := range p.Kept {
 		if it.Reason == prune.Missing {
-			j.sum.fail(at(j.place.of(it.Deletion), image.ErrNotFound))
+			list = append(list, prune.Failure{Item: it, Err: image.ErrNotFound})
 		}
 	}
+	j.failures(list)
 }
 
 func (j *job) delete(ctx context.Context, p *prune.Plan) error {
@@ -112,26 +114,47 @@ func (j *job) delete(ctx context.Context, p *prune.Plan) error {
 	if errors.Is(err, image.ErrUnsupported) && !j.manifest && j.sum.done == before {
 		return j.refuse(ctx, e)
 	}
-	for _, f := range e.Failed {
-		j.sum.fail(at(j.place.of(f.Deletion), f.Err))
-	}
+	j.failures(e.Failed)
 	for _, err := range e.Beside {
 		j.sum.fail(j.at(err))
 	}
 	return nil
 }
 
+// failures counts what failed, and all that failed for one reason once: of 500
+// tags that nobody may delete, one line is enough.
+func (j *job) failures(list []prune.Failure) {
+	alike := map[string][]string{} // what failed, by reason
+	var first []prune.Failure
+	for _, f := range list {
+		why := f.Err.Error()
+		if alike[why] == nil {
+			first = append(first, f)
+		}
+		alike[why] = append(alike[why], f.String())
+	}
+	for _, f := range first {
+		if names := alike[f.Err.Error()]; len(names) > 1 {
+			j.sum.fail(j.at(fmt.Errorf("%s: %w", few(names, ""), f.Err)))
+		} else {
+			j.sum.fail(at(j.place.of(f.Deletion), f.Err))
+		}
+	}
+}
+
 // refuse says what --manifest would delete where a tag alone cannot be.
 func (j *job) refuse(ctx context.Context, e *prune.Error) error {
-	err := &refusedError{j.at(e.Failed[0].Err)}
+	err := &refusedError{j.at(e.Failed[0].Err), "--manifest deletes the manifest with all of its tags"}
 	if j.ruled() {
+		err.hint = "--manifest deletes manifests of which no tag is kept, with all of their tags"
 		return err
 	}
-	var names []prune.Item
+	var names, going []prune.Item
 	for _, f := range e.Failed {
 		names = append(names, f.Item)
+		going = append(going, f.Item, prune.Item{Deletion: image.Deletion{Digest: f.Digest}})
 	}
-	siblings, serr := prune.Siblings(ctx, j.shelf, names)
+	siblings, serr := prune.Siblings(ctx, j.shelf, going)
 	if serr != nil {
 		j.std.Warnf("which other tags --manifest would delete is not known: %v", serr)
 		return err
@@ -158,7 +181,15 @@ func (j *job) refuse(ctx context.Context, e *prune.Error) error {
 
 // show writes the plan, in lines of words parted by tabs: what happens, to what,
 // its digest, when the image was made, and why.
-func (j *job) show(p *prune.Plan) error {
+func (j *job) show(ctx context.Context, p *prune.Plan) error {
+	going := p.Going()
+	if j.manifest && !j.ruled() && len(going) > 0 { // a rule has looked at all names
+		others, err := prune.Siblings(ctx, j.shelf, going)
+		if err != nil {
+			return j.at(err)
+		}
+		going = append(others, going...)
+	}
 	line := func(verb string, it prune.Item) error {
 		created, d := "-", "-"
 		if !it.Created.IsZero() {
@@ -173,7 +204,7 @@ func (j *job) show(p *prune.Plan) error {
 	for _, part := range []struct {
 		verb  string
 		items []prune.Item
-	}{{"delete", append(p.With, p.Going()...)}, {"keep", p.Kept}} {
+	}{{"delete", going}, {"keep", p.Kept}} {
 		for _, it := range part.items {
 			if part.verb == "delete" {
 				j.sum.done++
@@ -202,18 +233,18 @@ func (j *job) explainKept(p *prune.Plan) {
 		{prune.Unreadable, "kept, because it, or something that may need it, cannot be read"},
 	} {
 		if list := about[text.why]; len(list) > 0 {
-			j.std.Warnf("%s: %s", text.text, few(list))
+			j.std.Warnf("%s: %s", text.text, few(list, ", which --dry-run lists"))
 		}
 	}
 }
 
-// few lists some of many.
-func few(list []string) string {
+// few lists some of many, with a word about the others.
+func few(list []string, others string) string {
 	const most = 10
 	slices.Sort(list)
 	s := strings.Join(list[:min(len(list), most)], " ")
 	if n := len(list) - most; n > 0 {
-		s += fmt.Sprintf(" and %d more, which --dry-run lists", n)
+		s += fmt.Sprintf(" and %d more%s", n, others)
 	}
-	return s
+	return cli.Clean(s)
 }

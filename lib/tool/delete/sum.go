@@ -8,7 +8,11 @@ import (
 	"github.com/imgtools/imgtools/lib/tool"
 )
 
-var errNumber = errors.New("want a number, 0 or more")
+// What is wrong with values of options.
+var (
+	errNumber = errors.New("want a number, 0 or more")
+	errEmpty  = errors.New("want a regular expression; .* matches all")
+)
 
 // A sum is what all the work came to.
 type sum struct {
@@ -42,7 +46,7 @@ func (s *sum) err() error {
 type severalError struct{ errs []error }
 
 func (e *severalError) Error() string {
-	return fmt.Sprintf("%d names or manifests were not deleted", len(e.errs))
+	return fmt.Sprintf("not all went well: %d errors", len(e.errs))
 }
 func (e *severalError) Unwrap() []error { return e.errs }
 
@@ -52,7 +56,10 @@ type partialError struct{ error }
 func (e *partialError) Unwrap() error { return e.error }
 
 // A refusedError says that a tag cannot be deleted by itself.
-type refusedError struct{ error }
+type refusedError struct {
+	error
+	hint string
+}
 
 func (e *refusedError) Unwrap() error { return e.error }
 
@@ -65,7 +72,7 @@ func explain(err error) (code int, hint string) {
 		code = cli.CodePartial
 	}
 	if errors.As(err, &refused) {
-		hint = "--manifest deletes the manifest with all of its tags"
+		hint = refused.hint
 	}
 	return code, hint
 }

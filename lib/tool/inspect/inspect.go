@@ -156,7 +156,7 @@ func (c *command) show(ctx context.Context, std *cli.IO, name transport.Name, a 
 		return err
 	}
 	defer src.Close()
-	v := &view{ctx: ctx, std: std, name: name, src: whole(src), want: want, must: must}
+	v := &view{ctx: ctx, std: std, name: name, src: tool.Whole(src), want: want, must: must}
 	switch {
 	case c.digest:
 		return v.digest()

@@ -139,7 +139,7 @@ func (c *command) run(ctx context.Context, std *cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
-	return tool.At("", name, "list tags", c.list(ctx, std, name, a))
+	return failed("list tags", args[0], c.list(ctx, std, name, a))
 }
 
 // listRepositories lists the repositories of a registry.
@@ -150,7 +150,7 @@ func (c *command) listRepositories(ctx context.Context, std *cli.IO, host string
 		names, err = c.apply(names)
 	}
 	if err != nil {
-		return failed(host, err)
+		return failed("list repositories", host, err)
 	}
 	if c.json {
 		return writeJSON(std.Out, catalog{host, append([]string{}, names...)})
@@ -165,7 +165,8 @@ func (c *command) list(ctx context.Context, std *cli.IO, name transport.Name, a 
 		return err
 	}
 	defer src.Close()
-	names, err := patiently(ctx, src, func() ([]string, error) { return image.Tags(ctx, src) })
+	src = tool.Whole(src)
+	names, err := image.Tags(ctx, src)
 	if err == nil {
 		names, err = c.apply(names)
 	}

@@ -81,7 +81,7 @@ func TestRegistry(t *testing.T) {
 	if code != 0 || out != lines("a/b empty") {
 		t.Errorf("--catalog: exit %d, %q, %s", code, out, errs)
 	}
-	if code, _, errs := run(t, "docker://"+s.Addr+"/none"); code != cli.CodeNotFound || !strings.Contains(errs, "docker://"+s.Addr+"/none:latest: list tags: ") {
+	if code, _, errs := run(t, "docker://"+s.Addr+"/none"); code != cli.CodeNotFound || !strings.Contains(errs, "docker://"+s.Addr+"/none: list tags: ") {
 		t.Errorf("no repository: exit %d, %s", code, errs)
 	}
 }

@@ -46,14 +46,11 @@ func (l *list) find(ctx context.Context, std *cli.IO, src image.Source) error {
 			break
 		}
 		eg.Go(func() error {
-			d, err := patiently(own, src, func() (digest.Digest, error) {
-				d, err := image.Find(own, src, tag)
-				return d.Digest, err
-			})
+			d, err := image.Find(own, src, tag)
 			if err != nil && !errors.Is(err, image.ErrNotFound) {
 				return fmt.Errorf("look up %s: %w", tag, err)
 			}
-			found[i] = d
+			found[i] = d.Digest
 			return nil
 		})
 	}
@@ -110,30 +107,14 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
-// patiently calls f again as long as src is a stream that has not come to what
-// f wants to know.
-func patiently[T any](ctx context.Context, src image.Source, f func() (T, error)) (T, error) {
-	for {
-		v, err := f()
-		seq, ok := src.(image.Sequence)
-		if !ok || !errors.Is(err, image.ErrLater) {
-			return v, err
-		}
-		switch _, err := seq.Next(ctx); {
-		case err == io.EOF:
-			return f()
-		case err != nil:
-			return v, err
-		}
-	}
-}
-
-// failed says of an error at which registry it came.
-func failed(host string, err error) error {
-	if errors.Is(err, cli.ErrUsage) {
+// failed says of an error where it came: at what the user named, and not at the
+// tag latest of that.
+func failed(op, ref string, err error) error {
+	var e *image.Error
+	if err == nil || errors.As(err, &e) || errors.Is(err, cli.ErrUsage) {
 		return err
 	}
-	return &image.Error{Op: "list repositories", Reference: host, Err: err}
+	return &image.Error{Op: op, Reference: ref, Err: err}
 }
 
 // A lostError is that there are tags which stand for nothing.

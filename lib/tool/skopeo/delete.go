@@ -51,6 +51,8 @@ func (c *deleteCommand) run(ctx context.Context, args []string) error {
 		return c.manifest(ctx, name, a)
 	case kind == "oci":
 		return c.entry(ctx, name, a)
+	case kind == "oci-archive":
+		kind = "oci" // so skopeo calls it here
 	}
 	return fmt.Errorf("Deleting images not implemented for %s: images", kind)
 }

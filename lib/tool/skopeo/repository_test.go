@@ -102,7 +102,7 @@ func TestRepositoryFailures(t *testing.T) {
 		{[]string{"delete", "--creds=", repo + ":1"}, 1, "credentials can't be empty"},
 		{[]string{"delete", "dir:x"}, 1, "Deleting images not implemented for dir: images"},
 		{[]string{"delete", "docker-archive:x:a"}, 1, "Deleting images not implemented for docker-archive: images"},
-		{[]string{"delete", "oci-archive:x"}, 1, "Deleting images not implemented for oci-archive: images"},
+		{[]string{"delete", "oci-archive:x"}, 1, "Deleting images not implemented for oci: images"},
 		{[]string{"delete", "docker-daemon:a:b"}, 1, "Deleting images not implemented for docker-daemon: images"},
 		{[]string{"delete", "tarball:x"}, 1, "Deleting images not implemented for tarball: images"},
 		{[]string{"delete", repo + "@@unknown-digest@@"}, 1, "deleting images from docker: reference "},
