@@ -28,9 +28,10 @@ same() {
 	cmp -s <(tail -n +2 "$work/.one") <(tail -n +2 "$work/.two") || { echo "demo: these differ" >&2; exit 1; }
 }
 
-# registry starts one; its address is in $address.
+# registry starts one, for everybody or for USER:PASSWORD; its address is in
+# $address.
 registry() {
-	exec {out}< <(exec "$work/bin/registry")
+	exec {out}< <(exec "$work/bin/registry" "$@")
 	servers+=($!)
 	read -r address <&"$out"
 }
@@ -75,6 +76,29 @@ same "img-inspect --raw oci:layout:app | img-manifest-digest" \
 say "Not only images: an artifact"
 run "img-copy -q oci:samples:artifact docker://$B/demo/note:1"
 run "img-inspect --raw docker://$B/demo/note:1"
+
+say "Signatures and SBOMs that are attached go along, and are asked for in the end"
+run "img-copy -q --with=all oci:samples:signed docker://$A/demo/signed:1"
+run "img-copy -q --with=all docker://$A/demo/signed:1 - | img-copy -q --with=all - docker://$B/demo/signed:1"
+run "img-inspect --referrers docker://$B/demo/signed:1"
+
+say "A registry that wants to know who comes: the password is in no command line"
+registry me:secret && C=$address
+run "printf secret | img-login --username me --password-stdin $C"
+run "img-copy -q docker://$A/demo/app:1 docker://$C/demo/app:1.0.0"
+run "img-copy -q docker://$A/demo/app:1 docker://$C/demo/app:1.1.0"
+run "img-copy -q docker://$A/demo/app:1 docker://$C/demo/app:1.10.0"
+run "img-list-tags --sort version docker://$C/demo/app"
+
+say "Delete a name, and nothing else; keep the newest by a rule"
+run "img-delete docker://$C/demo/app:1.0.0"
+run "img-delete --keep 1 --dry-run docker://$C/demo/app"
+run "img-list-tags --digests docker://$C/demo/app"
+run "img-logout $C"
+
+say "A mirror before the registry, as registries.conf has it"
+printf '[[registry]]\nlocation = "registry.example.com"\n[[registry.mirror]]\nlocation = "%s/demo"\n' "$B" >mirrors.conf
+run "img-inspect --registries-conf mirrors.conf --digest docker://registry.example.com/app:1"
 
 say "What would be done, without doing it"
 run "img-copy --dry-run docker://$B/demo/app:1 docker://$A/demo/again:1"

@@ -1,8 +1,9 @@
 #!/bin/sh
 # install.sh: what the tests need on Debian 12 with Go. What is there already
 # is left alone, so that running it again takes no time. The programs built
-# from Go are pinned in tools/go.mod; they are kept in the user's cache, and
-# .bin here is a link to them.
+# from Go are pinned in tools/go.mod and, because it needs other versions of
+# what they all need, cosign in a module of its own, tools/cosign/go.mod; they
+# are kept in the user's cache, and .bin here is a link to them.
 set -eu
 cd "$(dirname "$0")"
 PATH=$PATH:/usr/sbin:/sbin
@@ -11,8 +12,8 @@ PATH=$PATH:/usr/sbin:/sbin
 programs='
 skopeo:skopeo docker-registry:docker-registry docker:docker.io dockerd:docker.io
 containerd:containerd ctr:containerd podman:podman umoci:umoci mandoc:mandoc
-zstd:zstd xz:xz-utils bzip2:bzip2 strace:strace gpg:gnupg jq:jq curl:curl
-openssl:openssl fuse-overlayfs:fuse-overlayfs crun:crun newuidmap:uidmap
+zstd:zstd xz:xz-utils bzip2:bzip2 strace:strace gpg:gnupg pass:pass jq:jq
+curl:curl openssl:openssl fuse-overlayfs:fuse-overlayfs crun:crun newuidmap:uidmap
 git:git gcc:gcc
 '
 missing=
@@ -40,13 +41,16 @@ if [ -n "$missing" ]; then
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing </dev/null
 fi
 
-key=$(cat tools/go.mod tools/go.sum | sha256sum | cut -c 1-12)-$(go env GOVERSION)-$(go env GOARCH)
+key=$(cat tools/go.* tools/cosign/go.* | sha256sum | cut -c 1-12)-$(go env GOVERSION)-$(go env GOARCH)
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/imgtools-test/$key
 if [ ! -d "$cache" ]; then
-	echo "building the peers pinned in test/tools/go.mod, once for this machine"
+	echo "building the peers pinned in test/tools, once for this machine; cosign takes minutes"
 	new=$cache.$$
 	mkdir -p "$new"
-	(cd tools && GOFLAGS= CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$new/" tool)
+	for module in tools tools/cosign; do
+		(cd $module && GOFLAGS= CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$new/" tool)
+	done
+	mv "$new/cmd" "$new/docker-credential-pass" # .../pass/cmd
 	mv -T "$new" "$cache" 2>/dev/null || rm -r "$new" # somebody else was quicker
 fi
 [ -L .bin ] || rm -rf .bin # a directory would get the link into it

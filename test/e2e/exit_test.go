@@ -21,6 +21,7 @@ const (
 	notFound     = 3
 	unauthorised = 4
 	network      = 5
+	refused      = 6
 	mismatch     = 7
 	badOutput    = 9
 )

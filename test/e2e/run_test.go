@@ -26,6 +26,8 @@ type program struct {
 	stdout io.Writer // nil: kept
 	stderr io.Writer // nil: kept
 	env    []string
+
+	terminal bool // stdin is the one that the user sits at
 }
 
 // running is a program that was started. It is killed when the test ends.
@@ -39,7 +41,7 @@ func (p program) start(t *testing.T, name string, args ...string) *running {
 	t.Helper()
 	r := &running{cmd: exec.Command(harness.Tool(t, name), args...), done: make(chan struct{})}
 	r.cmd.Env = append(harness.Environ(t), p.env...)
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: p.terminal, Setctty: p.terminal}
 	r.cmd.WaitDelay = 5 * time.Second
 	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = p.stdin, p.stdout, p.stderr
 	if p.stdout == nil {
@@ -148,8 +150,9 @@ func fails(t *testing.T, code int, name string, args ...string) string {
 	return failed(t, harness.Run(t, nil, name, args...), code, name+" "+strings.Join(args, " "))
 }
 
-// failed checks what fails does of a run that is over. Behind the one line there
-// may be a hint, and the usage if the tool was used wrongly (2).
+// failed checks what fails does of a run that is over. Before the one line there
+// may be warnings, and behind it a hint, and the usage if the tool was used
+// wrongly (2).
 func failed(t *testing.T, r harness.Result, code int, what string) string {
 	t.Helper()
 	if r.Code != code {
@@ -159,7 +162,11 @@ func failed(t *testing.T, r harness.Result, code int, what string) string {
 		t.Errorf("%s: failed and printed %q; want nothing", what, r.Stdout)
 	}
 	tool, _, _ := strings.Cut(what, " ")
-	first, more, _ := strings.Cut(r.Stderr, "\n")
+	text := r.Stderr
+	for strings.HasPrefix(text, tool+": warning: ") {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	first, more, _ := strings.Cut(text, "\n")
 	if !strings.HasPrefix(first, tool+": ") {
 		t.Errorf("%s: failed with %q; want a line that begins with %s:", what, r.Stderr, tool)
 	}

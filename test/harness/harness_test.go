@@ -4,31 +4,29 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/imgtools/imgtools/test/harness"
 	"github.com/imgtools/imgtools/test/sample"
+	"github.com/opencontainers/go-digest"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// Both registries, in each way that tests open them, must take what Seed
-// uploads and give it to others byte for byte.
+// All registries, in each way that tests open them, must take what Seed uploads
+// and give it to others byte for byte.
 func TestRegistry(t *testing.T) {
 	l := harness.Image(t, sample.All()...)
-	for _, version := range []string{"v3", "2.8"} {
+	for _, version := range []string{"v3", "2.8", "olareg"} {
 		for _, locked := range []bool{false, true} {
-			o := harness.RegistryOptions{Version: version, TLS: locked, Htpasswd: locked, Delete: locked}
+			o := harness.RegistryOptions{Version: version, TLS: locked, Htpasswd: locked && version != "olareg", Delete: locked}
 			t.Run(fmt.Sprintf("%s,locked=%v", version, locked), func(t *testing.T) {
 				t.Parallel()
 				r := harness.StartRegistry(t, o)
-				for tag, root := range l.Roots {
-					r.Seed(t, l, tag, "seed/"+tag+":1")
-					if got, _ := r.Manifest(t, "seed/"+tag, "1"); got != root.Digest {
-						t.Errorf("%s: registry has %q; want %s", tag, got, root.Digest)
-					}
-				}
+				seedAll(t, r, l)
 				if got, _ := r.Manifest(t, "seed/tiny", "none"); got != "" {
 					t.Errorf("manifest of a tag that is not there: %q; want none", got)
 				}
@@ -38,12 +36,107 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
+func seedAll(t *testing.T, r *harness.Registry, l harness.Layout) {
+	t.Helper()
+	for tag, root := range l.Roots {
+		r.Seed(t, l, tag, "seed/"+tag+":1")
+		if got, _ := r.Manifest(t, "seed/"+tag, "1"); got != root.Digest {
+			t.Errorf("%s: registry has %q; want %s", tag, got, root.Digest)
+		}
+	}
+}
+
+// The other ways to lock a registry must let those in that they should, and
+// nobody else.
+func TestLocks(t *testing.T) {
+	l := harness.Image(t, sample.Tiny())
+	for _, version := range []string{"v3", "2.8"} {
+		t.Run(version+"/clients", func(t *testing.T) {
+			t.Parallel()
+			r := harness.StartRegistry(t, harness.RegistryOptions{Version: version, TLS: true, Clients: true})
+			seedAll(t, r, l)
+			for dir, want := range map[string]bool{r.CertDir: false, r.ClientDir: true} {
+				got := harness.Run(t, nil, "skopeo", "inspect", "--raw", "--cert-dir="+dir, r.Ref("seed/tiny:1"))
+				if (got.Code == 0) != want {
+					t.Errorf("with %s: %+v; want it let in: %v", dir, got, want)
+				}
+			}
+		})
+		t.Run(version+"/tokens", func(t *testing.T) {
+			t.Parallel()
+			tokens := harness.StartTokens(t, harness.TokenOptions{})
+			r := harness.StartRegistry(t, harness.RegistryOptions{Version: version, Tokens: tokens})
+			seedAll(t, r, l)
+			for _, x := range []struct {
+				password string
+				want     harness.TokenRequest
+			}{
+				{"wrong", harness.TokenRequest{Status: 401}},
+				{r.Password, harness.TokenRequest{Status: 200, Proved: "password"}},
+			} {
+				x.want.Method, x.want.Account, x.want.Scopes = "GET", r.User, []string{"repository:seed/tiny:pull"}
+				got := harness.Run(t, nil, "skopeo", "inspect", "--raw", "--tls-verify=false", "--creds="+r.User+":"+x.password, r.Ref("seed/tiny:1"))
+				if (got.Code == 0) != (x.want.Status == 200) {
+					t.Errorf("with %q: %+v; want %d of the token service", x.password, got, x.want.Status)
+				}
+				asked := tokens.Asked()
+				if d := cmp.Diff(x.want, asked[len(asked)-1]); d != "" {
+					t.Errorf("the token service heard something else (-want +got):\n%s", d)
+				}
+			}
+		})
+	}
+}
+
+// A mirror must give what the other registry has, and keep it.
+func TestMirror(t *testing.T) {
+	l := harness.Image(t, sample.Platforms())
+	far := harness.StartRegistry(t, harness.RegistryOptions{})
+	near := harness.StartRegistry(t, harness.RegistryOptions{Mirror: far})
+	far.Seed(t, l, "platforms", "a/b:1")
+	for _, r := range []*harness.Registry{near, far} {
+		if got, _ := r.Manifest(t, "a/b", "1"); got != l.Roots["platforms"].Digest {
+			t.Errorf("%s has %q; want %s", r.Addr, got, l.Roots["platforms"].Digest)
+		}
+	}
+	contains(t, harness.Must(t, "skopeo", "list-tags", "--tls-verify=false", near.Ref("a/b")), `"1"`)
+}
+
+// Tags that were written into the storage must be there for the registry, or
+// tests of thousands would prove nothing.
+func TestTag(t *testing.T) {
+	l := harness.Image(t, sample.Tiny(), sample.Docker())
+	for _, version := range []string{"v3", "2.8"} {
+		r := harness.StartRegistry(t, harness.RegistryOptions{Version: version, Delete: true})
+		r.Seed(t, l, "tiny", "a/b:1")
+		r.Seed(t, l, "docker", "a/b:2")
+		r.Tag(t, "a/b", map[string]digest.Digest{"x": l.Roots["tiny"].Digest, "y": l.Roots["docker"].Digest})
+		way := r.Through(t, nil)
+		for tag, of := range map[string]string{"1": "tiny", "2": "docker", "x": "tiny", "y": "docker"} {
+			if got, _ := r.Manifest(t, "a/b", tag); got != l.Roots[of].Digest {
+				t.Errorf("%s: %s is %q; want %s", version, tag, got, of)
+			}
+		}
+		list := strings.Fields(harness.Must(t, "crane", "ls", way.Addr+"/a/b"))
+		slices.Sort(list)
+		if want := []string{"1", "2", "x", "y"}; !slices.Equal(list, want) {
+			t.Errorf("%s: lists %q; want %q", version, list, want)
+		}
+		if got := way.Requests("tags/list"); len(got) != 1 {
+			t.Errorf("the way saw %q; want the one list", got)
+		}
+	}
+}
+
 // pushPull sends an image in with one tool and gets it back with another.
 func pushPull(t *testing.T, r *harness.Registry, l harness.Layout) {
 	t.Helper()
 	flags := []string{"--tls-verify=false"}
 	if r.CertDir != "" {
-		flags = []string{"--cert-dir=" + r.CertDir, "--creds=" + r.User + ":" + r.Password}
+		flags = []string{"--cert-dir=" + r.CertDir}
+	}
+	if r.User != "" {
+		flags = append(flags, "--creds="+r.User+":"+r.Password)
 	}
 	push, back := []string{"copy"}, t.TempDir()
 	for _, f := range flags {
@@ -56,6 +149,8 @@ func pushPull(t *testing.T, r *harness.Registry, l harness.Layout) {
 	cmd := harness.Command{}
 	if r.CertDir != "" {
 		cmd.Env = []string{"SSL_CERT_FILE=" + filepath.Join(r.CertDir, "ca.crt"), "HOME=" + t.TempDir()}
+	}
+	if r.User != "" {
 		login := harness.Command{Stdin: strings.NewReader(r.Password), Env: cmd.Env}
 		login.Must(t, "crane", "auth", "login", r.Addr, "--username", r.User, "--password-stdin")
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/imgtools/imgtools/test/sample"
 	"github.com/opencontainers/go-digest"
@@ -161,8 +162,27 @@ func (r *Registry) do(method, url, contentType string, body io.Reader) (*http.Re
 	for _, accept := range []string{v1.MediaTypeImageManifest, v1.MediaTypeImageIndex, sample.DockerManifest, sample.DockerList} {
 		req.Header.Add("Accept", accept)
 	}
-	if r.User != "" {
+	switch {
+	case r.tokens != nil:
+		token, err := r.tokens.mint(allOf(req.URL.Path), time.Hour)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	case r.User != "":
 		req.SetBasicAuth(r.User, r.Password)
 	}
 	return r.client.Do(req)
+}
+
+// allOf returns the scopes of all that can be done to the repository of a path.
+func allOf(path string) []string {
+	repo := strings.TrimPrefix(path, "/v2/")
+	for _, mid := range []string{"/manifests/", "/blobs/", "/tags/"} {
+		repo, _, _ = strings.Cut(repo, mid)
+	}
+	if repo == "" {
+		return nil
+	}
+	return scopes([]string{"repository:" + repo + ":pull,push,delete"})
 }

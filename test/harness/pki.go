@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// pki is an authority and a certificate of localhost, in PEM.
-type pki struct{ authority, certificate, key []byte }
+// pki is an authority, a certificate of localhost, and one of a client, in PEM.
+type pki struct{ authority, certificate, key, client, clientKey []byte }
 
 func newPKI() (*pki, error) {
 	ca, caKey, err := issue(&x509.Certificate{
@@ -25,9 +25,9 @@ func newPKI() (*pki, error) {
 	if err != nil {
 		return nil, err
 	}
-	leaf, key, err := issue(&x509.Certificate{
+	p := &pki{authority: encodePEM("CERTIFICATE", ca.Raw)}
+	p.certificate, p.key, err = issuePEM(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: "localhost"},
-		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:    []string{"localhost"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
@@ -35,12 +35,22 @@ func newPKI() (*pki, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	return &pki{
-		authority:   pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}),
-		certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}),
-		key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
-	}, err
+	p.client, p.clientKey, err = issuePEM(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: "test client"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, ca, caKey)
+	return p, err
+}
+
+// issuePEM is issue for a certificate at the end of a chain.
+func issuePEM(c, parent *x509.Certificate, signer *ecdsa.PrivateKey) (certificate, key []byte, err error) {
+	c.KeyUsage = x509.KeyUsageDigitalSignature
+	made, private, err := issue(c, parent, signer)
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	return encodePEM("CERTIFICATE", made.Raw), encodePEM("PRIVATE KEY", der), err
 }
 
 // issue signs a certificate for a new key, by itself if parent is nil.
@@ -60,4 +70,17 @@ func issue(c, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certifi
 	}
 	made, err := x509.ParseCertificate(der)
 	return made, key, err
+}
+
+func encodePEM(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+// decodePEM returns what the first block of b holds, nil if there is none.
+func decodePEM(b []byte) []byte {
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return nil
+	}
+	return block.Bytes
 }

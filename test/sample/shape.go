@@ -2,6 +2,7 @@ package sample
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -20,6 +21,7 @@ type recipe struct {
 	platform v1.Platform
 	docker   bool
 	layers   []layer
+	made     time.Time // when, as it says; zero is the date of all samples
 }
 
 // Tiny is a linux/amd64 image of three gzip layers, OCI media types.
@@ -47,6 +49,16 @@ func Many(n int) Shape {
 // compressed and not.
 func Big(size int64) Shape {
 	return single("big", []layer{{"big", size, stored}}, false)
+}
+
+// Dated is an image of one small gzip layer that says it was made at that time,
+// to the second, and that its name is in.
+func Dated(name string, made time.Time) Shape {
+	return Shape{name, func(l *layout) (v1.Descriptor, error) {
+		d, err := recipe{amd64, false, []layer{{name, 600, gzipped}}, made.UTC().Truncate(time.Second)}.put(l)
+		d.Platform = nil
+		return d, err
+	}}
 }
 
 // Platforms is an OCI index of three platforms, whose images share a layer,
@@ -139,7 +151,7 @@ func All() []Shape {
 
 func single(name string, layers []layer, docker bool) Shape {
 	return Shape{name, func(l *layout) (v1.Descriptor, error) {
-		d, err := recipe{amd64, docker, layers}.put(l)
+		d, err := recipe{platform: amd64, docker: docker, layers: layers}.put(l)
 		d.Platform = nil // an index.json names platforms only where there is a choice
 		return d, err
 	}}
@@ -185,8 +197,12 @@ func (r recipe) put(l *layout) (v1.Descriptor, error) {
 }
 
 func (r recipe) config() v1.Image {
+	made := created
+	if !r.made.IsZero() {
+		made = r.made
+	}
 	return v1.Image{
-		Created:  &created,
+		Created:  &made,
 		Platform: r.platform,
 		Config: v1.ImageConfig{
 			User:       "1000:1000",

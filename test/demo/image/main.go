@@ -2,9 +2,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
+	"github.com/imgtools/imgtools/lib/image/imagetest"
+	"github.com/imgtools/imgtools/lib/reference"
+	"github.com/imgtools/imgtools/lib/transport/layout"
 	"github.com/imgtools/imgtools/test/sample"
 )
 
@@ -13,8 +17,22 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: image DIR")
 		os.Exit(2)
 	}
-	if _, err := sample.Write(os.Args[1], sample.Tiny(), sample.Platforms(), sample.Artifact()); err != nil {
+	_, err := sample.Write(os.Args[1], sample.Tiny(), sample.Platforms(), sample.Artifact())
+	if err == nil {
+		err = signed(os.Args[1])
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// signed adds an image to which signatures and an SBOM are attached.
+func signed(dir string) error {
+	dst, err := layout.CreateOCI(reference.Layout{Path: dir, Name: "signed", Index: -1}, layout.Options{})
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	return imagetest.SendAttached(context.Background(), dst, imagetest.Signed())
 }
