@@ -22,6 +22,39 @@ type listing struct {
 	plain map[digest.Digest][]oci.Descriptor // see entriesOf; nil before they were looked for
 }
 
+// names answers what is asked about other names, by the listing that it gets.
+type names func(context.Context) (*listing, error)
+
+// Tags implements image.Lister: the names in the index, each once, in its
+// order.
+func (get names) Tags(ctx context.Context) ([]string, error) {
+	l, err := get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.tags(), nil
+}
+
+// Find implements image.Namer.
+func (get names) Find(ctx context.Context, name string) (oci.Descriptor, error) {
+	l, err := get(ctx)
+	if err != nil {
+		return oci.Descriptor{}, err
+	}
+	return l.find(name)
+}
+
+// Referrers implements image.Referrer. They are found in the index that
+// oci.ReferrersTag names and, because other programs put them there, among the
+// entries of index.json.
+func (get names) Referrers(ctx context.Context, subject digest.Digest) ([]oci.Descriptor, error) {
+	l, err := get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.referrers(ctx, subject)
+}
+
 // maxLooked bounds the bytes of manifests that are looked into for their
 // subjects.
 const maxLooked = 256 << 20

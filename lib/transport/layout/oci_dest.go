@@ -27,6 +27,7 @@ import (
 // index.json and writes it anew. Nobody ever turns the one into the other, so
 // two writers cannot wait for each other.
 type OCIDestination struct {
+	names
 	ref    reference.Layout
 	shared string
 	step   disk.Step
@@ -67,6 +68,7 @@ func createOCI(l reference.Layout, o Options, s disk.Step) (*OCIDestination, err
 		return nil, err
 	}
 	d := &OCIDestination{ref: l, shared: o.SharedBlobs, step: s}
+	d.names = d.look
 	return d, d.find()
 }
 

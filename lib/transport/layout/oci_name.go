@@ -212,31 +212,3 @@ func (d *OCIDestination) look(ctx context.Context) (*listing, error) {
 func same(a, b fs.FileInfo) bool {
 	return a != nil && b != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
-
-// Tags implements image.Lister: the names in the index, each once, in its
-// order.
-func (d *OCIDestination) Tags(ctx context.Context) ([]string, error) {
-	l, err := d.look(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return l.tags(), nil
-}
-
-// Find implements image.Namer.
-func (d *OCIDestination) Find(ctx context.Context, name string) (oci.Descriptor, error) {
-	l, err := d.look(ctx)
-	if err != nil {
-		return oci.Descriptor{}, err
-	}
-	return l.find(name)
-}
-
-// Referrers implements image.Referrer, as OCISource does.
-func (d *OCIDestination) Referrers(ctx context.Context, subject digest.Digest) ([]oci.Descriptor, error) {
-	l, err := d.look(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return l.referrers(ctx, subject)
-}

@@ -36,6 +36,7 @@ func blobName(d digest.Digest) string { return d.Algorithm().String() + "/" + d.
 // as writers do: who deletes waits until it is done. That takes no right to
 // write. Where there are no locks, or no blobs/, it does without.
 type OCISource struct {
+	names
 	ref   reference.Layout
 	root  *disk.Dir
 	blobs []*disk.Dir // places of blobs, the first one first
@@ -67,6 +68,7 @@ func openOCI(l reference.Layout, o Options, step disk.Step) (*OCISource, error) 
 		return nil, err
 	}
 	s := &OCISource{ref: l, root: root}
+	s.names = s.hold
 	if err := s.open(o, step); err != nil {
 		s.Close()
 		return nil, err
@@ -208,36 +210,6 @@ func (s *OCISource) file(ctx context.Context, d oci.Descriptor) (*os.File, error
 		}
 	}
 	return nil, err
-}
-
-// Tags implements image.Lister: the names in the index, each once, in its
-// order.
-func (s *OCISource) Tags(ctx context.Context) ([]string, error) {
-	l, err := s.hold(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return l.tags(), nil
-}
-
-// Find implements image.Namer.
-func (s *OCISource) Find(ctx context.Context, name string) (oci.Descriptor, error) {
-	l, err := s.hold(ctx)
-	if err != nil {
-		return oci.Descriptor{}, err
-	}
-	return l.find(name)
-}
-
-// Referrers implements image.Referrer. They are found in the index that
-// oci.ReferrersTag names and, because other programs put them there, among the
-// entries of index.json.
-func (s *OCISource) Referrers(ctx context.Context, subject digest.Digest) ([]oci.Descriptor, error) {
-	l, err := s.hold(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return l.referrers(ctx, subject)
 }
 
 // Close implements image.Source. Blobs that are open can be read on.
