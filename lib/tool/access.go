@@ -100,8 +100,12 @@ func (c *CommonConfig) Flags() []cli.Flag {
 	return append(rows, c.Limits.flags()...)
 }
 
-// Context ends with ctx, or when the timeout has passed.
-func (c *CommonConfig) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+// Context begins the work that the flags are for: it ends with ctx, or when the
+// timeout has passed.
+func (c *CommonConfig) Context(ctx context.Context, std *cli.IO) (context.Context, context.CancelFunc) {
+	if c.Debug {
+		std.EnableDebug()
+	}
 	if c.Timeout <= 0 {
 		return context.WithCancel(ctx)
 	}

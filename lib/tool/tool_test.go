@@ -184,13 +184,13 @@ func TestAccessRefuses(t *testing.T) {
 
 func TestContext(t *testing.T) {
 	c := NewCommonConfig()
-	ctx, cancel := c.Context(t.Context())
+	ctx, cancel := c.Context(t.Context(), standard())
 	defer cancel()
 	if _, ok := ctx.Deadline(); ok {
 		t.Errorf("without --timeout there is a deadline")
 	}
 	c.Timeout = 1
-	ctx, cancel = c.Context(t.Context())
+	ctx, cancel = c.Context(t.Context(), standard())
 	defer cancel()
 	<-ctx.Done()
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -94,9 +94,8 @@ func (c *command) run(ctx context.Context, std *cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
-	if c.common.Debug {
-		std.EnableDebug()
-	}
+	ctx, cancel := c.common.Context(ctx, std)
+	defer cancel()
 	mode := c.progress
 	if c.quiet {
 		mode = "none"
@@ -106,8 +105,6 @@ func (c *command) run(ctx context.Context, std *cli.IO, args []string) error {
 		return err
 	}
 	defer r.Close()
-	ctx, cancel := c.common.Context(ctx)
-	defer cancel()
 	res, err := job.do(ctx, std, r)
 	if err != nil || c.dryRun {
 		return err

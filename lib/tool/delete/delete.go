@@ -172,10 +172,7 @@ func (c *command) run(ctx context.Context, std *cli.IO, args []string) error {
 			return err
 		}
 	}
-	if c.common.Debug {
-		std.EnableDebug()
-	}
-	ctx, cancel := c.common.Context(ctx)
+	ctx, cancel := c.common.Context(ctx, std)
 	defer cancel()
 	s := &sum{std: std}
 	for _, p := range list {

@@ -123,10 +123,7 @@ func (c *command) run(ctx context.Context, std *cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
-	if c.common.Debug {
-		std.EnableDebug()
-	}
-	ctx, cancel := c.common.Context(ctx)
+	ctx, cancel := c.common.Context(ctx, std)
 	defer cancel()
 	r, err := cli.NewRenderer("none", std, "img-inspect")
 	if err != nil {

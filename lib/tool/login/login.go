@@ -116,10 +116,7 @@ func (c *loginCommand) run(ctx context.Context, std *cli.IO, terminal Ask, args 
 	if err != nil {
 		return err
 	}
-	if c.common.Debug {
-		std.EnableDebug()
-	}
-	ctx, cancel := c.common.Context(ctx)
+	ctx, cancel := c.common.Context(ctx, std)
 	defer cancel()
 	way, err := c.way(std, r.Registry)
 	if err != nil {

@@ -45,7 +45,7 @@ func (c *logoutCommand) run(ctx context.Context, std *cli.IO, args []string) err
 	if err != nil {
 		return err
 	}
-	ctx, cancel := c.common.Context(ctx)
+	ctx, cancel := c.common.Context(ctx, std)
 	defer cancel()
 	// A file that was named by mistake would look like nobody logged in.
 	for _, file := range []string{c.authFile, c.compatFile} {
