@@ -13,7 +13,7 @@ const manDate = "November 23, 2026"
 
 // Man writes the man page of the tool as far as the table knows it, in mdoc(7):
 // NAME, SYNOPSIS, DESCRIPTION (if there is a Long), TOOLS (of a multi-call
-// program), OPTIONS, EXIT STATUS and EXAMPLES.
+// program), OPTIONS, EXIT STATUS, EXAMPLES and SEE ALSO.
 func (t *Tool) Man(w io.Writer) {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".Dd %s\n.Dt %s 1\n.Os\n", manDate, strings.ToUpper(t.Name))
@@ -30,6 +30,7 @@ func (t *Tool) Man(w io.Writer) {
 	t.manOptions(&b)
 	manExitStatus(&b)
 	t.manExamples(&b)
+	t.manSee(&b)
 	io.WriteString(w, b.String())
 }
 
@@ -97,6 +98,16 @@ func (t *Tool) manExamples(b *strings.Builder) {
 			b.WriteString(manLine(strings.ReplaceAll(escapeRoff(line), "-", `\-`)) + "\n")
 		}
 		b.WriteString(".Ed\n")
+	}
+}
+
+func (t *Tool) manSee(b *strings.Builder) {
+	for i, page := range t.See {
+		if i == 0 {
+			b.WriteString(".Sh SEE ALSO\n")
+		}
+		name, section, _ := strings.Cut(strings.TrimSuffix(page, ")"), "(")
+		fmt.Fprintf(b, ".Xr %s %s%s\n", macroArg(name), section, map[bool]string{true: " ,"}[i < len(t.See)-1])
 	}
 }
 

@@ -54,6 +54,7 @@ type Tool struct {
 	Flags    []Flag
 	Examples []Example
 	Words    []string // optional: what an operand may begin with ("oci:"), for completion
+	See      []string // optional: other manual pages, "img-events(5)"
 
 	// Explain, if set, maps an error of Run to an exit code (Code*; 0 counts
 	// as CodeFailed) and to a hint: one line that says what to type next, or "".

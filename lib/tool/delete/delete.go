@@ -79,6 +79,7 @@ func (c *command) tool() *cli.Tool {
 			{Text: "Delete the tags that another program names:", Command: "img-list-tags --semver '<1.0' docker://a.example/app | sed 's,^,docker://a.example/app:,' | img-delete -"},
 		},
 		Words:   []string{"docker://", "oci:"},
+		See:     []string{"img-list-tags(1)", "img-registries(7)"},
 		Explain: explain,
 		Run:     c.run,
 	}

@@ -50,6 +50,7 @@ func Tool() *cli.Tool {
 			{Text: "List what is in the first layer:", Command: "img-inspect --blob \"$(img-inspect --layers docker://alpine | head -n 1)\" docker://alpine | tar tz"},
 		},
 		Words:   tool.NameWords(),
+		See:     []string{"img-copy(1)", "img-stream(5)", "img-registries(7)"},
 		Explain: tool.Explain,
 		Run:     c.run,
 	}

@@ -46,6 +46,7 @@ func (c *command) tool() *cli.Tool {
 			{Text: "List all repositories of a registry:", Command: "img-list-tags --catalog registry.example.com"},
 		},
 		Words:   tool.NameWords(),
+		See:     []string{"img-delete(1)", "img-registries(7)"},
 		Explain: explain,
 		Run:     c.run,
 	}

@@ -86,6 +86,7 @@ func login(check checker, terminal Ask) *cli.Tool {
 			{Text: "See who is logged in:", Command: "img-login --get-login quay.io"},
 			{Text: "Store credentials for docker too:", Command: "img-login --compat-auth-file ~/.docker/config.json docker.io"},
 		},
+		See:     []string{"img-logout(1)", "img-registries(7)"},
 		Explain: explain,
 		Run: func(ctx context.Context, std *cli.IO, args []string) error {
 			return c.run(ctx, std, terminal, args)

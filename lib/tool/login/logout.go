@@ -35,6 +35,7 @@ func Logout() *cli.Tool {
 			{Text: "Log out:", Command: "img-logout quay.io"},
 			{Text: "Remove all credentials from docker's file:", Command: "img-logout --all --compat-auth-file ~/.docker/config.json"},
 		},
+		See:     []string{"img-login(1)", "img-registries(7)"},
 		Explain: explain,
 		Run:     c.run,
 	}
