@@ -101,6 +101,7 @@ type Plan struct {
 	Kept []Item
 
 	shelf  image.Shelf
+	known  map[string]bool                   // of a rule: the names that there were
 	points map[digest.Digest][]digest.Digest // from a manifest that goes to others that do
 	clings map[digest.Digest][]digest.Digest // to what is attached to it, and goes
 }

@@ -42,7 +42,10 @@ func Prepare(ctx context.Context, shelf image.Shelf, r Rule, o Options) (*Plan, 
 	if err := c.choose(ctx); err != nil {
 		return nil, err
 	}
-	p := &Plan{shelf: shelf, Kept: c.kept}
+	p := &Plan{shelf: shelf, Kept: c.kept, known: map[string]bool{}}
+	for _, n := range names {
+		p.known[n] = true
+	}
 	for _, n := range c.others {
 		p.Kept = append(p.Kept, Item{Deletion: image.Deletion{Name: n, Digest: c.found[n]}, Reason: Unmatched})
 	}

@@ -50,7 +50,8 @@ var (
 )
 
 // Run deletes what the plan says, one step after the other. A manifest is left
-// when a name of it, or something that points at it, could not be deleted.
+// when a name of it, or something that points at it, could not be deleted, or
+// when it has got a new name since a rule's plan was made.
 // Where a name cannot be deleted by itself, it goes with its manifest if that
 // does, and is left otherwise. Where the first name takes a kept one with it,
 // nothing more is deleted.
@@ -60,12 +61,17 @@ var (
 // if a name could not be deleted by itself. Run is called once.
 func (p *Plan) Run(ctx context.Context, log *Log, done func(Item)) error {
 	r := &runner{Plan: p, log: log, done: done, stuck: map[digest.Digest]error{}, gone: map[digest.Digest]bool{}}
+	looked := false
 	for _, step := range p.Steps {
 		if step[0].Name != "" {
 			r.names(ctx, step)
-		} else {
-			r.manifests(ctx, step)
+			continue
 		}
+		if !looked {
+			r.again(ctx)
+			looked = true
+		}
+		r.manifests(ctx, step)
 	}
 	for _, it := range r.together {
 		if !r.gone[it.Digest] {
@@ -175,14 +181,7 @@ func (r *runner) stick(name Item) {
 	if name.Reason == Belongs {
 		list = append(list, digest.Digest(name.By))
 	}
-	for len(list) > 0 {
-		d := list[0]
-		list = list[1:]
-		if r.stuck[d] == nil {
-			r.stuck[d] = errNamed
-			list = append(append(list, r.points[d]...), r.clings[d]...)
-		}
-	}
+	r.leave(errNamed, list...)
 }
 
 // join makes names go with their manifests.
@@ -226,7 +225,9 @@ func (r *runner) manifests(ctx context.Context, step []Item) {
 // hold leaves what a manifest that is still there points at.
 func (r *runner) hold(d digest.Digest) {
 	for _, to := range r.points[d] {
-		r.stuck[to] = errNeeded
+		if r.stuck[to] == nil {
+			r.stuck[to] = errNeeded
+		}
 	}
 }
 

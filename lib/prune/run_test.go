@@ -280,8 +280,9 @@ func TestManyTags(t *testing.T) {
 		t.Errorf("left are %d names, %d manifests", len(s.Names), len(s.Manifests))
 	}
 	got := []int{s.Count("tags"), s.Count("find"), s.Count("manifest"), s.Count("blob"), s.Count("referrers"), s.Count("delete")}
-	// One name more is looked up to see that it did not go with another.
-	if want := []int{1, 5002, 1000, 1000, 59, 359}; !slices.Equal(got, want) {
+	// One name more is looked up to see that it did not go with another, and
+	// the names are listed again before the first manifest goes.
+	if want := []int{2, 5002, 1000, 1000, 59, 359}; !slices.Equal(got, want) {
 		t.Errorf("requests %v; want %v", got, want)
 	}
 	if s.Peak > parallel {
@@ -306,6 +307,50 @@ func TestManyTagsByPattern(t *testing.T) {
 	}
 }
 
+// Somebody gives an image that is about to go a new name, or puts it into a new
+// index, or finds an artifact about it worth keeping: it stays, with all that it
+// needs, and that is said.
+func TestRunNewName(t *testing.T) {
+	for name, add := range map[string]func(*scene, oci.Descriptor, oci.Descriptor){
+		"name":    func(s *scene, i, a oci.Descriptor) { s.Tag(i, "stable") },
+		"index":   func(s *scene, i, a oci.Descriptor) { s.Tag(s.idx("J", i, s.img("C", 2)), "all") },
+		"subject": func(s *scene, i, a oci.Descriptor) { s.Tag(s.art("T", i), "report") },
+	} {
+		s, i, a, b, sig := signed()
+		p := prepare(t, s)
+		add(s, i, a)
+		gone, err := run(t, t.Context(), s.Shelf, p)
+		if err == nil || !slices.Equal(gone, []string{"old"}) || !slices.Equal(s.Gone, gone) {
+			t.Errorf("%s: Run deleted %v and said %v, %v; want old alone", name, s.Gone, gone, err)
+		}
+		for _, d := range []oci.Descriptor{i, a, b, sig} {
+			if !strings.Contains(failures(err), d.Digest.String()+": "+errTaken.Error()) {
+				t.Errorf("%s: %s is not said to stay:\n%s", name, d.Digest, failures(err))
+			}
+		}
+	}
+	// A name for a part keeps the part only.
+	s, i, a, b, sig := signed()
+	p := prepare(t, s)
+	s.Tag(b, "part")
+	gone, err := run(t, t.Context(), s.Shelf, p)
+	if want := []string{"old", sig.Digest.String(), i.Digest.String(), a.Digest.String()}; !slices.Equal(gone, want) || err == nil {
+		t.Errorf("Run deleted %v, %v; want %v", gone, err, want)
+	}
+	// If the names cannot be listed again, no manifest goes.
+	s, _, _, _, _ = signed()
+	p = prepare(t, s)
+	s.Fail = func(op, _ string) error {
+		if op == "tags" {
+			return image.ErrNetwork
+		}
+		return nil
+	}
+	if gone, err := run(t, t.Context(), s.Shelf, p); !slices.Equal(gone, []string{"old"}) || !errors.Is(err, image.ErrNetwork) {
+		t.Errorf("Run deleted %v, %v; want no manifest", gone, err)
+	}
+}
+
 // A layout that has deleted names and then cannot remove blobs says so after
 // it has said that the names are gone: both are told.
 func TestRunBeside(t *testing.T) {
@@ -324,7 +369,7 @@ func TestRunBeside(t *testing.T) {
 
 // lateError is a shelf that does what it is asked, and then complains.
 type lateError struct {
-	image.Shelf
+	*imagetest.Shelf
 	err error
 }
 

@@ -69,7 +69,7 @@ func (c *command) tool() *cli.Tool {
 			"In a registry, what is only ever used by its digest looks like what nobody needs. " +
 			"An image is as old as its configuration says, an index as the newest of its images, an artifact as its annotation org.opencontainers.image.created. " +
 			"What has no date, or one from before 1981, as reproducible builds write it, is kept. Tags made of a digest, as cosign has them, are no tags of images: the rule is not about them.\n\n" +
-			"A tag that is pushed or moved while img-delete is at work may be lost, alone or with the manifest that it stands for.",
+			"A tag that is moved while img-delete is at work may be lost, alone or with the manifest that it stands for; what a rule finds to have a new tag by then is left.",
 		Flags: c.flags(),
 		Examples: []cli.Example{
 			{Text: "Delete a tag, and nothing else:", Command: "img-delete docker://registry.example.com/app:1.0"},
