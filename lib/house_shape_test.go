@@ -20,7 +20,7 @@ var budgets = map[string]int{
 	"file lines":        400,
 	"interface methods": 5,
 	"option fields":     12, // of structs named ...Options or ...Config
-	"import depth":      9,
+	"import depth":      10,
 }
 
 // exceptions raise one budget for one thing, where to keep to it would make
@@ -30,7 +30,7 @@ var exceptions = []struct {
 	limit      int
 	why        string
 }{
-	{"import depth", "cmd/img", 10, "its face as skopeo stands on the tools, which no other program does"},
+	{"import depth", "cmd/img", 11, "its face as skopeo stands on the tools, which no other program does"},
 }
 
 // variables are the package variables that are neither errors, nor tables, nor

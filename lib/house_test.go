@@ -43,6 +43,7 @@ var rooms = map[string]room{
 	"lib/transport/registry/registrytest": {3, []string{goDigest}},
 	"lib/transport/layout":                {3, []string{goDigest}},
 	"lib/transport/archive":               {3, []string{goDigest, "golang.org/x/sys"}},
+	"lib/transport/daemon":                {3, []string{goDigest}},
 	"lib/copy":                            {4, []string{goDigest, "golang.org/x/sync"}},
 	"lib/prune":                           {4, []string{goDigest, "golang.org/x/sync"}},
 	"lib/transport":                       {4, []string{goDigest}},
@@ -65,6 +66,7 @@ const mains = 6
 var doors = []struct{ from, to, why string }{
 	{"lib/oci", "lib/reference", "a digest is checked by one rule, in names and in documents"},
 	{"lib/image/imagetest", "lib/image", "the conformance suite tests the contract"},
+	{"lib/transport/daemon", "lib/transport/archive", "what a daemon saves and loads is an archive"},
 	{"lib/tool/*", "lib/tool", "the tools share flag groups, exit codes and hints"},
 	{"lib/tool/skopeo", "lib/tool/*", "the skopeo face calls the tools by other names"},
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 
@@ -24,6 +25,7 @@ type AccessConfig struct {
 	TLSVerify   cli.Tri
 	AuthFile    string
 	SharedBlobs string
+	DaemonHost  string
 }
 
 // optional is a text flag that remembers whether it was given.
@@ -60,6 +62,7 @@ func (a *AccessConfig) Flags() []cli.Flag {
 		{Name: p + "registry-token", Arg: "TOKEN", Help: "Bearer token for " + of + ".", Value: cli.String(&a.Token)},
 		{Name: p + "cert-dir", Arg: "DIR", Help: "Certificates and keys (*.crt, *.cert, *.key) for " + of + ".", Value: cli.String(&a.CertDir)},
 		{Name: p + "tls-verify", Help: "Require HTTPS and check certificates of " + of + "; =false allows plain HTTP.", Value: cli.OptionalBool(&a.TLSVerify)},
+		{Name: p + "daemon-host", Arg: "HOST", Help: "Docker daemon for docker-daemon: names, unix://PATH or tcp://HOST:PORT, in place of $DOCKER_HOST.", Value: cli.String(&a.DaemonHost)},
 		{Name: p + "shared-blob-dir", Arg: "DIR", Help: "Directory of blobs that OCI layouts share.", Value: cli.String(&a.SharedBlobs)},
 	}
 	if p != "" {
@@ -150,7 +153,7 @@ func (a *AccessConfig) Access(std *cli.IO, c *CommonConfig, n image.Notify) (*tr
 		return nil, cli.Usagef("%v", err)
 	}
 	out := &transport.Access{
-		SharedBlobs: a.SharedBlobs, Stdin: std.In, Stdout: std.Out,
+		SharedBlobs: a.SharedBlobs, Stdin: std.In, Stdout: std.Out, DaemonHost: a.DaemonHost, Env: os.Getenv,
 		Registries: files.registries, CertDir: files.finder.CertDir, Stored: credential(stored),
 	}
 	out.Registry = registry.Options{

@@ -34,8 +34,8 @@ var causes = []struct {
 	{image.ErrUnauthorized, cli.CodeUnauthorized},
 	{image.ErrDenied, cli.CodeUnauthorized},
 	{image.ErrNotFound, cli.CodeNotFound},
-	{fs.ErrNotExist, cli.CodeNotFound},
 	{image.ErrNetwork, cli.CodeNetwork},
+	{fs.ErrNotExist, cli.CodeNotFound},
 	{context.DeadlineExceeded, cli.CodeNetwork},
 	{reference.ErrFormat, cli.CodeUsage},
 	{transport.ErrTransport, cli.CodeUsage},
@@ -63,7 +63,7 @@ func hintFor(err error) string {
 	case errors.Is(err, oci.ErrSchema1):
 		return "the image has Docker's schema 1, which registries no longer take; img-inspect --raw shows it"
 	case errors.Is(err, transport.ErrTransport), errors.Is(err, reference.ErrNoTransport):
-		return "a name begins with docker://, oci:, dir:, oci-archive: or docker-archive:, or is - for a stream"
+		return "a name begins with docker://, oci:, dir:, oci-archive:, docker-archive: or docker-daemon:, or is - for a stream"
 	}
 	return ""
 }

@@ -16,8 +16,11 @@ func Nowhere(ctx context.Context, n Name, a *Access) (image.Destination, error) 
 	if _, ok := n.(registryName); ok {
 		return n.Destination(ctx, a)
 	}
-	_, single := n.(archiveName)
-	return nowhere{image.Wants{Single: single}}, nil
+	switch n.(type) {
+	case archiveName, daemonName:
+		return nowhere{image.Wants{Single: true}}, nil
+	}
+	return nowhere{}, nil
 }
 
 type nowhere struct{ wants image.Wants }

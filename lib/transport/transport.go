@@ -63,6 +63,9 @@ type Access struct {
 	CertDir    func(host string) string
 	Stored     func(ctx context.Context, repository string) (registry.Credential, error)
 
+	DaemonHost string              // of a docker daemon; "": what Env says, or the usual socket
+	Env        func(string) string // looks up what the environment says of a docker daemon; nil: nothing
+
 	SharedBlobs string // where an OCI layout's blobs lie, if not below it
 
 	Stdin  io.Reader // what "-" reads
@@ -83,6 +86,7 @@ var names = map[string]func(detail string) (Name, error){
 	"dir":            parseDir,
 	"oci-archive":    parseLayoutArchive,
 	"docker-archive": parseArchive,
+	"docker-daemon":  parseDaemon,
 	"-":              parseStream,
 }
 
@@ -220,6 +224,11 @@ func Scopes(n Name) (transport string, scopes []string) {
 		return "oci-archive", pathScopes(n.l.Path)
 	case archiveName:
 		return "docker-archive", nil
+	case daemonName:
+		if n.n.Ref.IsZero() {
+			return "docker-daemon", nil
+		}
+		return "docker-daemon", n.n.Ref.Scopes()
 	}
 	return "-", nil
 }

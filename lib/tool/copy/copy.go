@@ -49,7 +49,7 @@ func Tool() *cli.Tool {
 		Args:  "SOURCE DESTINATION",
 		Short: "copy a container image from one place to another",
 		Long: "Copies exactly what SOURCE names to DESTINATION, byte for byte: an index with the images of all its platforms. " +
-			"Each is docker://NAME, oci:DIR[:TAG], dir:DIR, oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], or - for an image stream on standard input or output.\n\n" +
+			"Each is docker://NAME, oci:DIR[:TAG], dir:DIR, oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], docker-daemon:NAME:TAG, or - for an image stream on standard input or output.\n\n" +
 			"On standard output appears the pinned name of the copy, or the stream, and nothing else.",
 		Flags:    c.flags(),
 		Examples: examples(),

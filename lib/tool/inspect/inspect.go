@@ -39,7 +39,7 @@ func Tool() *cli.Tool {
 		Args:  "REFERENCE",
 		Short: "show what a container image is",
 		Long: "Shows a summary of the image as JSON or, with an option, one of its parts. " +
-			"REFERENCE is docker://NAME, oci:DIR[:TAG], dir:DIR, oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], or - for a manifest or an image stream on standard input. " +
+			"REFERENCE is docker://NAME, oci:DIR[:TAG], dir:DIR, oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], docker-daemon:NAME:TAG, or - for a manifest or an image stream on standard input. " +
 			"Of an index, the image for this machine's platform is described, if there is one.",
 		Flags: c.flags(),
 		Examples: []cli.Example{

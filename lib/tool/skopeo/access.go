@@ -22,6 +22,7 @@ type access struct {
 	creds, username, password string
 	noCreds                   bool
 	token, certDir, blobs     string
+	daemonHost                string
 	authFile                  string
 	tlsVerify                 cli.Tri
 }
@@ -38,6 +39,7 @@ func (a *access) flags(fs *pflag.FlagSet) {
 	if !a.noImages {
 		fs.StringVar(&a.blobs, p+"shared-blob-dir", "", "`DIRECTORY` of blobs that OCI layouts share")
 	}
+	fs.StringVar(&a.daemonHost, p+"daemon-host", "", "docker daemon to use, at `HOST`, for docker-daemon: names")
 	addTri(fs, &a.tlsVerify, p+"tls-verify", "insist on HTTPS with a certificate that can be checked")
 	if p != "" {
 		fs.StringVar(&a.authFile, p+"authfile", "", "file with credentials, in place of the usual ones")
@@ -63,7 +65,7 @@ func (a *access) open(p *program, c common) (*transport.Access, error) {
 	}
 	cfg := tool.AccessConfig{
 		Prefix: a.prefix, Side: a.side, Explicit: e, Token: a.token, CertDir: a.certDir,
-		TLSVerify: a.tlsVerify, AuthFile: a.authFile, SharedBlobs: a.blobs,
+		TLSVerify: a.tlsVerify, AuthFile: a.authFile, SharedBlobs: a.blobs, DaemonHost: a.daemonHost,
 	}
 	return p.reach(cfg, c)
 }
@@ -82,6 +84,7 @@ func (p *program) reach(cfg tool.AccessConfig, c common) (*transport.Access, err
 		return nil, err
 	}
 	out.Registry.UserAgent = p.global.agent()
+	out.Env = nil // skopeo does not look at DOCKER_HOST
 	return out, nil
 }
 
