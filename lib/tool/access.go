@@ -153,7 +153,7 @@ func (a *AccessConfig) Access(std *cli.IO, c *CommonConfig, n image.Notify) (*tr
 		return nil, cli.Usagef("%v", err)
 	}
 	out := &transport.Access{
-		SharedBlobs: a.SharedBlobs, Stdin: std.In, Stdout: std.Out, DaemonHost: a.DaemonHost, Env: os.Getenv,
+		SharedBlobs: a.SharedBlobs, Stdin: std.In, Stdout: std.Out, Stderr: std.Err, DaemonHost: a.DaemonHost, Env: os.Getenv,
 		Registries: files.registries, CertDir: files.finder.CertDir, Stored: credential(stored),
 	}
 	out.Registry = registry.Options{

@@ -150,7 +150,7 @@ func (n registryName) also(ref reference.Docker) (Name, error) {
 // two repositories of one registry share them, and an image keeps its names
 // from one archive or stream to the next.
 func Pair(dst image.Destination, src image.Source) {
-	if d, ok := dst.(*registry.Destination); ok {
+	if d, ok := dst.(interface{ Expect(image.Source) }); ok { // a registry's, or a program's
 		d.Expect(src)
 		return
 	}

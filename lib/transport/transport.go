@@ -70,6 +70,7 @@ type Access struct {
 
 	Stdin  io.Reader // what "-" reads
 	Stdout io.Writer // what "-" writes
+	Stderr io.Writer // gets what programs of transports say; nil: nobody
 
 	// Labels are what a stream or archive calls the image it holds, if the
 	// name itself does not say.
@@ -102,7 +103,8 @@ func Names() []string {
 	return s
 }
 
-// Parse reads an image name. Errors wrap ErrTransport or those of
+// Parse reads an image name. A transport that is not known here may be a program,
+// see img-transport(7). Errors wrap ErrTransport or those of
 // lib/reference.
 func Parse(s string) (Name, error) {
 	r, err := reference.Parse(s)
@@ -111,6 +113,9 @@ func Parse(s string) (Name, error) {
 	}
 	parse, ok := names[r.Transport]
 	if !ok {
+		if n, ok, err := parseHelper(r.Transport, r.Detail); ok {
+			return n, err
+		}
 		return nil, &nameError{fmt.Sprintf("Invalid image name %q, unknown transport %q", s, r.Transport)}
 	}
 	return parse(r.Detail)
@@ -224,6 +229,8 @@ func Scopes(n Name) (transport string, scopes []string) {
 		return "oci-archive", pathScopes(n.l.Path)
 	case archiveName:
 		return "docker-archive", nil
+	case helperName:
+		return n.transport, nil
 	case daemonName:
 		if n.n.Ref.IsZero() {
 			return "docker-daemon", nil

@@ -54,7 +54,7 @@ func Tool() *cli.Tool {
 		Flags:    c.flags(),
 		Examples: examples(),
 		Words:    tool.NameWords(),
-		See:      []string{"img-inspect(1)", "img-events(5)", "img-stream(5)", "img-registries(7)"},
+		See:      []string{"img-inspect(1)", "img-events(5)", "img-stream(5)", "img-registries(7)", "img-transport(7)"},
 		Explain:  tool.Explain,
 		Run:      c.run,
 	}
