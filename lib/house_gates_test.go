@@ -14,7 +14,7 @@ import (
 // What img may weigh. Sizes and allocations are exact, so these hold on any
 // machine.
 const (
-	sizeLimit = 11_500_000 // bytes of img
+	sizeLimit = 11_500_000 // bytes of img; 700,000 are the TOML and YAML of the settings that machines have
 	initLimit = 400_000    // bytes allocated before main, all packages
 	hogLimit  = 100_000    // bytes allocated before main, any one package
 )

@@ -20,17 +20,20 @@ var budgets = map[string]int{
 	"file lines":        400,
 	"interface methods": 5,
 	"option fields":     12, // of structs named ...Options or ...Config
-	"import depth":      10,
+	"import depth":      9,
 }
 
 // exceptions raise one budget for one thing, where to keep to it would make
-// something worse. One that is no longer needed fails.
+// something worse; the first that fits a name holds. One that is no longer
+// needed fails.
 var exceptions = []struct {
 	kind, name string
 	limit      int
 	why        string
 }{
 	{"import depth", "cmd/img", 11, "its face as skopeo stands on the tools, which no other program does"},
+	{"import depth", "cmd/*", 10, "a daemon and a transport's program speak archives: they stand on that room, and do not have one of their own"},
+	{"import depth", "lib/tool/skopeo", 10, "as cmd/img and cmd/*"},
 }
 
 // variables are the package variables that are neither errors, nor tables, nor
@@ -76,7 +79,7 @@ func TestShape(t *testing.T) {
 
 func limitOf(x figure) (limit, exception int) {
 	for i, e := range exceptions {
-		if e.kind == x.kind && e.name == x.name {
+		if e.kind == x.kind && matches(x.name, e.name) {
 			return e.limit, i
 		}
 	}
